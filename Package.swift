@@ -1,0 +1,48 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target is built alike: the whole of Swift 6, what Swift 7 will ask for, memory
+/// safety checked, and no warning left standing.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("ImmutableWeakCaptures"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    // Lets a type hand out a Span of its own memory (`FixedStorage.span`).
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let package = Package(
+    name: "quic-relay",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        .target(name: "CLinux", cSettings: [.treatAllWarnings(as: .error)]),
+        .target(
+            name: "CNcurses", cSettings: [.treatAllWarnings(as: .error)],
+            linkerSettings: [.linkedLibrary("ncursesw"), .linkedLibrary("tinfo")]),
+        .target(name: "RelayCore", swiftSettings: strict),
+        .target(
+            name: "Relay",
+            dependencies: ["RelayCore", "CLinux", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: strict),
+        .target(
+            name: "RelayTUI", dependencies: ["RelayCore", "CNcurses"],
+            swiftSettings: strict + [.defaultIsolation(MainActor.self)]),
+        .executableTarget(
+            name: "quic-relay",
+            dependencies: [
+                "Relay", "RelayCore", "RelayTUI",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Sources/QuicRelay", swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,72 @@
+/// Why a datagram went nowhere. Closed: every datagram that is neither forwarded nor answered has
+/// exactly one of these, and each is counted.
+public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
+    // Datagrams that belong to no peer, or to one that cannot be served.
+    /// It came from an address that is bound to no session.
+    case unknownSource
+    /// The session has no second peer yet.
+    case noPartner
+    /// The destination has not shown that it receives, and its allowance is used up.
+    case unvalidated
+    /// An operator evicted the session.
+    case evicted
+
+    // Registrations that were refused in silence.
+    /// Both places are taken by peers that are demonstrably alive.
+    case sessionFull
+    /// The relay holds as many sessions as it may and none is half-open.
+    case sessionLimit
+    /// The source holds as many half-open sessions as it may.
+    case halfOpenLimit
+    /// The source registers more often than it may.
+    case registrationRate
+    /// The relay is draining and takes no new sessions.
+    case draining
+    /// Nothing could or should be sent to that source address.
+    case refusedSource
+
+    // Registrations that were taken but not answered.
+    /// The source's unvalidated addresses have had their acknowledgements for now.
+    case acknowledgementRate
+
+    // What the system refused.
+    /// The receive buffer was full before the relay could read (`SO_MEMINFO`).
+    case receiveBufferFull
+    /// It was longer than the receive buffer's slot (`MSG_TRUNC`).
+    case truncated
+    /// The send buffer or the device queue was full (`EAGAIN`, `ENOBUFS`).
+    case sendBufferFull
+    /// It was longer than the path's MTU allows without fragmenting (`EMSGSIZE`).
+    case tooBig
+    /// There is no way to the destination, or a local rule forbids it (`ENETUNREACH`, `EPERM`, …).
+    case unreachable
+
+    /// The stable name used in metrics, logs and the control interface.
+    public var name: String {
+        switch self {
+        case .unknownSource: "unknown_source"
+        case .noPartner: "no_partner"
+        case .unvalidated: "unvalidated"
+        case .evicted: "evicted"
+        case .sessionFull: "session_full"
+        case .sessionLimit: "session_limit"
+        case .halfOpenLimit: "half_open_limit"
+        case .registrationRate: "registration_rate"
+        case .draining: "draining"
+        case .refusedSource: "refused_source"
+        case .acknowledgementRate: "ack_rate"
+        case .receiveBufferFull: "receive_buffer_full"
+        case .truncated: "truncated"
+        case .sendBufferFull: "send_buffer_full"
+        case .tooBig: "too_big"
+        case .unreachable: "unreachable"
+        }
+    }
+}
+
+/// What becomes of a control datagram or of a datagram that the forwarder could not place.
+enum Verdict: Equatable {
+    case forward
+    case reply
+    case drop(DropReason)
+}

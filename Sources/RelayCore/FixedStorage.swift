@@ -1,0 +1,67 @@
+/// Memory for a fixed number of elements, allocated once and owned by one holder.
+///
+/// The core's tables live in it. An element is read and changed in place, without reference
+/// counting, uniqueness checks or copies; the bounds are always checked. An element's type must not
+/// be private: Swift 6.3 then fails to compile without optimisation.
+@safe
+public struct FixedStorage<Element: BitwiseCopyable>: ~Copyable {
+    // Sound because the memory is this value's alone (it cannot be copied), lives exactly as long as
+    // this value, and is only reached through an index that was checked against `count`. Elements
+    // are bitwise copyable, so none needs to be destroyed.
+    @usableFromInline let base: UnsafeMutablePointer<Element>
+    /// How many elements there are.
+    public let count: Int
+
+    /// Allocates memory for `count` elements and sets each to `value`.
+    public init(count: Int, repeating value: Element) {
+        precondition(count >= 0)
+        unsafe base = .allocate(capacity: count)
+        unsafe base.initialize(repeating: value, count: count)
+        self.count = count
+    }
+
+    /// Allocates memory for `count` elements without touching it, so that the system backs only
+    /// what is used with real memory. Whoever asks for this must write an element before reading it.
+    @unsafe
+    public init(uninitializedCount count: Int) {
+        precondition(count >= 0)
+        unsafe base = .allocate(capacity: count)
+        self.count = count
+    }
+
+    deinit {
+        unsafe base.deallocate()
+    }
+
+    /// The element at `index`, changed in place.
+    @inlinable
+    public subscript(index: Int) -> Element {
+        @inline(__always) unsafeAddress {
+            precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
+            return unsafe UnsafePointer(base + index)
+        }
+        @inline(__always) unsafeMutableAddress {
+            precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
+            return unsafe base + index
+        }
+    }
+
+    /// The elements of `range`, for as long as this storage is not changed.
+    @inlinable
+    @_lifetime(borrow self)
+    public func span(_ range: Range<Int>) -> Span<Element> {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count)
+        let span = unsafe Span(_unsafeStart: base + range.lowerBound, count: range.count)
+        return unsafe _overrideLifetime(span, borrowing: self)
+    }
+
+    /// Where the first element lies; valid for as long as this storage lives. For system calls.
+    @unsafe
+    @inlinable
+    public var baseAddress: UnsafeMutablePointer<Element> { unsafe base }
+}
+
+// Sound: this is a value with one owner. Whoever has it alone can reach its memory, and moving it to
+// another thread moves that with it; reading it from several threads changes nothing. The compiler
+// cannot see this through a pointer (Documentation/decisions/0003-fixed-storage.md).
+extension FixedStorage: @unchecked Sendable where Element: Sendable {}

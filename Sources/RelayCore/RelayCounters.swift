@@ -1,0 +1,75 @@
+/// Datagrams and the bytes of their payloads.
+public struct Volume: BitwiseCopyable, Sendable, Equatable {
+    /// UDP datagrams.
+    public var datagrams: UInt64 = 0
+    /// Payload bytes, without UDP and IP headers.
+    public var bytes: UInt64 = 0
+
+    /// Nothing.
+    public init() {}
+
+    /// A number of datagrams that are `bytes` long together.
+    @inlinable
+    public init(datagrams: UInt64, bytes: UInt64) {
+        self.datagrams = datagrams
+        self.bytes = bytes
+    }
+
+    @inline(__always)
+    mutating func add(datagrams: Int, bytes: Int) {
+        self.datagrams &+= UInt64(truncatingIfNeeded: datagrams)
+        self.bytes &+= UInt64(truncatingIfNeeded: bytes)
+    }
+
+    mutating func subtract(datagrams: Int, bytes: Int) {
+        self.datagrams -= UInt64(datagrams)
+        self.bytes -= UInt64(bytes)
+    }
+}
+
+/// What was dropped for one reason.
+public struct DropRecord: BitwiseCopyable, Sendable {
+    /// How many datagrams.
+    public var datagrams: UInt64 = 0
+    /// When the last one was dropped.
+    public var lastAt = Instant.origin
+    /// Where the last one came from; `none` where the system does not tell.
+    public var lastSource = TransportAddress.none
+}
+
+/// What has become of every datagram that reached the relay's socket.
+///
+/// Between two batches `received` equals `forwarded` + `replied` + the sum of all drops. Datagrams
+/// that the system dropped before the relay could read them count as received, too; there the
+/// kernel counts a train that it had coalesced as one.
+public struct RelayCounters: ~Copyable {
+    /// Datagrams that reached the socket.
+    public internal(set) var received = Volume()
+    /// Datagrams that were handed to the system for a session's other peer.
+    public internal(set) var forwarded = Volume()
+    /// Control datagrams that were answered.
+    public internal(set) var replied: UInt64 = 0
+    private var drops = FixedStorage<DropRecord>(
+        count: DropReason.allCases.count, repeating: DropRecord())
+
+    init() {}
+
+    /// What was dropped for `reason`.
+    public func drops(_ reason: DropReason) -> DropRecord {
+        drops[Int(reason.rawValue)]
+    }
+
+    /// The sum of all drops.
+    public var dropped: UInt64 {
+        DropReason.allCases.reduce(0) { $0 + drops($1).datagrams }
+    }
+
+    mutating func drop(
+        _ datagrams: UInt64, _ reason: DropReason, from source: TransportAddress, at now: Instant
+    ) {
+        let index = Int(reason.rawValue)
+        drops[index].datagrams += datagrams
+        drops[index].lastAt = now
+        drops[index].lastSource = source
+    }
+}

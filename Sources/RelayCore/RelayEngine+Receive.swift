@@ -1,0 +1,168 @@
+// What becomes of the datagrams of a batch: the way of those that the forwarder leaves to the
+// engine, and the accounts of all.
+
+extension RelayEngine {
+    /// How long after a rebind datagrams from the former address are still the peer's: those that
+    /// were under way.
+    static let lateArrivalNanoseconds = Nanoseconds.perSecond
+
+    /// Decides what becomes of each datagram of a batch and fills the plan with what is to be sent.
+    ///
+    /// The plan refers to bytes in the batch: send it and `settle` it before the next receive.
+    public mutating func receive(
+        _ batch: borrowing ReceiveBatch, into plan: inout TransmitPlan, at now: Instant
+    ) {
+        plan.begin()
+        for slot in 0..<batch.count {
+            let arrival = batch.arrivals[slot]
+            counters.received.add(datagrams: arrival.datagramCount, bytes: Int(arrival.length))
+            if !arrival.isTruncated,
+                forwarder.forward(arrival, slot: slot, of: batch, into: &plan, at: now)
+            {
+                continue
+            }
+            receivePunt(arrival, slot: slot, of: batch, into: &plan, at: now)
+        }
+    }
+
+    /// Accounts for a plan after it was sent: what the system took is forwarded, the rest dropped.
+    public mutating func settle(_ plan: borrowing TransmitPlan, at now: Instant) {
+        for number in 0..<plan.runCount {
+            let run = plan.runs[number]
+            let unsent = Int(run.unsentDatagrams)
+            let sent = Int(run.datagramCount) - unsent
+            if run.isReply {
+                counters.replied += UInt64(sent)
+            } else {
+                counters.forwarded.add(
+                    datagrams: sent, bytes: Int(run.byteCount) - Int(run.unsentBytes))
+            }
+            guard unsent > 0 else { continue }
+            counters.drop(UInt64(unsent), run.unsentReason, from: run.destination, at: now)
+            if !run.isReply {
+                forwarder.unforward(
+                    datagrams: unsent, bytes: Int(run.unsentBytes), to: run.peer)
+                sessions.records[run.peer.session].dropped += UInt64(unsent)
+            }
+        }
+    }
+
+    /// Accounts for datagrams that the system dropped because the receive buffer was full.
+    public mutating func noteReceiveOverflow(_ datagrams: Int, at now: Instant) {
+        counters.received.add(datagrams: datagrams, bytes: 0)
+        counters.drop(UInt64(datagrams), .receiveBufferFull, from: .none, at: now)
+    }
+
+    // MARK: Punts
+
+    /// Looks at each datagram of a slot by itself.
+    private mutating func receivePunt(
+        _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch,
+        into plan: inout TransmitPlan, at now: Instant
+    ) {
+        let count = arrival.datagramCount
+        guard !arrival.isTruncated, count <= ReceiveBatch.trainDatagramLimit else {
+            counters.drop(UInt64(count), .truncated, from: arrival.source, at: now)
+            return
+        }
+        let segment = arrival.isTrain ? Int(arrival.segmentLength) : Int(arrival.length)
+        for number in 0..<count {
+            let offset = number * segment
+            let length = min(segment, Int(arrival.length) - offset)
+            let portion = TransmitPlan.Portion(
+                slot: slot, offset: offset, length: length, segmentLength: length,
+                datagramCount: 1, ecn: arrival.ecn)
+            let verdict: Verdict
+            if let registration = Registration(
+                batch.bytes(slot: slot, offset: offset, length: length))
+            {
+                verdict = register(registration, from: arrival, into: &plan, at: now)
+            } else {
+                verdict = receivePayload(portion, from: arrival, into: &plan, at: now)
+            }
+            if case .drop(let reason) = verdict {
+                counters.drop(1, reason, from: arrival.source, at: now)
+            }
+        }
+    }
+
+    /// Forwards a datagram from a peer, or from the address that it had a moment ago.
+    private mutating func receivePayload(
+        _ portion: TransmitPlan.Portion, from arrival: Arrival, into plan: inout TransmitPlan,
+        at now: Instant
+    ) -> Verdict {
+        if let peer = forwarder.peer(at: arrival.source) {
+            forwarder.heard(from: peer, on: arrival.local, at: now)
+            if peers[peer.index].validation == .none, peers[peer.index].wasForwardedTo {
+                validate(peer, by: .data, at: now)
+            }
+            return forwardPayload(portion, from: peer, into: &plan, at: now)
+        }
+        if let peer = formerPeer(at: arrival.source),
+            now.nanoseconds(since: peers[peer.index].reboundAt)
+                <= RelayEngine.lateArrivalNanoseconds
+        {
+            return forwardPayload(portion, from: peer, into: &plan, at: now)
+        }
+        return .drop(.unknownSource)
+    }
+
+    /// Forwards a datagram of `peer` if its partner may have it.
+    private mutating func forwardPayload(
+        _ portion: TransmitPlan.Portion, from peer: PeerNumber, into plan: inout TransmitPlan,
+        at now: Instant
+    ) -> Verdict {
+        let reason: DropReason
+        if sessions.records[peer.session].place == .quarantined {
+            reason = .evicted
+        } else if address(of: peer.partner) == nil {
+            reason = .noPartner
+        } else if !mayForward(portion.length, to: peer.partner, at: now) {
+            reason = .unvalidated
+        } else {
+            peers[peer.partner.index].wasForwardedTo = true
+            forwarder.forward(portion, from: peer, into: &plan)
+            return .forward
+        }
+        sessions.records[peer.session].dropped += 1
+        return .drop(reason)
+    }
+
+    /// Takes `bytes` from the allowances of an address that has not shown that it receives: its own
+    /// and its source's. A validated one needs none.
+    private mutating func mayForward(
+        _ bytes: Int, to peer: PeerNumber, at now: Instant
+    ) -> Bool {
+        if peers[peer.index].validation != .none { return true }
+        let bytes = UInt64(bytes)
+        let own = configuration.unvalidatedLimit
+        let source = Int(peers[peer.index].source)
+        guard peers[peer.index].allowance.canTake(bytes, under: own, at: now),
+            sources.records[source].unvalidated.take(
+                bytes, under: RelayConfiguration.unvalidatedLimitPerSource, at: now)
+        else { return false }
+        return peers[peer.index].allowance.take(bytes, under: own, at: now)
+    }
+
+    /// Lifts the allowance of an address that has shown that it receives.
+    private mutating func validate(
+        _ peer: PeerNumber, by validation: Validation, at now: Instant
+    ) {
+        peers[peer.index].validation = validation
+        updateOpenness(of: peer.session)
+        log.record(
+            .peerValidated(
+                id(peer.session), peer.side, forwarder.entries[peer.index].address, by: validation),
+            at: now)
+    }
+
+    /// The peer that had this address before its last rebind.
+    private func formerPeer(at address: TransportAddress) -> PeerNumber? {
+        guard formerAddresses.count > 0 else { return nil }
+        var probe = formerAddresses.probe(hash(address))
+        while let number = formerAddresses.next(&probe) {
+            if peers[number].former == address { return PeerNumber(rawValue: UInt32(number)) }
+        }
+        return nil
+    }
+}

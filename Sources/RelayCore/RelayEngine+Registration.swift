@@ -1,0 +1,222 @@
+// Registration: who may join which session from where (Documentation/protocol.md, "Registration").
+
+extension RelayEngine {
+    /// Takes a registration and answers it, or refuses it in silence: an error reply would tell
+    /// strangers what exists and could be aimed at others.
+    mutating func register(
+        _ registration: Registration, from arrival: Arrival, into plan: inout TransmitPlan,
+        at now: Instant
+    ) -> Verdict {
+        if isRefused(arrival.source) { return .drop(.refusedSource) }
+        let id = registration.session
+        let session = sessions.find(id)
+        if let session, sessions.records[session].place != .quarantined,
+            let peer = forwarder.peer(at: arrival.source), peer.session == session
+        {
+            return refresh(peer, from: arrival, into: &plan, at: now)
+        }
+        switch admit(id, to: session, from: arrival, at: now) {
+        case .success(let peer):
+            return acknowledge(peer, into: &plan, at: now)
+        case .failure(let refusal):
+            log.record(
+                .registrationRefused(id, from: arrival.source, refusal.reason), at: now)
+            return .drop(refusal.reason)
+        }
+    }
+
+    private struct Refusal: Error {
+        let reason: DropReason
+    }
+
+    /// Decides about a registration from an address that is not in the session yet, and carries
+    /// the decision out. A refusal changes nothing but its source's rate.
+    private mutating func admit(
+        _ id: SessionID, to session: Int?, from arrival: Arrival, at now: Instant
+    ) -> Result<PeerNumber, Refusal> {
+        let source = sources.record(of: arrival.source.ip)
+        guard
+            sources.records[source].registrations.take(
+                1, under: configuration.registrationLimit, at: now)
+        else { return .failure(Refusal(reason: .registrationRate)) }
+        if let session { return join(session, from: arrival, at: now) }
+        if let reason = reasonNotToOpen(from: arrival.source, source: source) {
+            return .failure(Refusal(reason: reason))
+        }
+        leaveOtherSession(arrival.source, at: now)
+        return .success(open(id, from: arrival, at: now))
+    }
+
+    // MARK: Sessions that exist
+
+    /// Rule 1: a known address refreshes its peer.
+    private mutating func refresh(
+        _ peer: PeerNumber, from arrival: Arrival, into plan: inout TransmitPlan, at now: Instant
+    ) -> Verdict {
+        forwarder.heard(from: peer, on: arrival.local, at: now)
+        if sessions.records[peer.session].place == .waiting {
+            // To the end of the half-open sessions: the one unheard for longest makes room first.
+            sessions.move(peer.session, to: .waiting)
+        }
+        return acknowledge(peer, into: &plan, at: now)
+    }
+
+    /// Rules 2 to 4: an unknown address gets a free place, a moved peer's, a dead peer's, or none.
+    private mutating func join(
+        _ session: Int, from arrival: Arrival, at now: Instant
+    ) -> Result<PeerNumber, Refusal> {
+        if sessions.records[session].place == .quarantined {
+            return .failure(Refusal(reason: .evicted))
+        }
+        let a = PeerNumber(session: session, side: .a)
+        let rules = SlotRules(graceNanoseconds: configuration.peerGraceNanoseconds)
+        let decision = rules.decide(
+            newcomer: arrival.source.ip, a: occupant(of: a), b: occupant(of: a.partner), at: now)
+        let side: Side
+        switch decision {
+        case .refuse: return .failure(Refusal(reason: .sessionFull))
+        case .take(let free): side = free
+        case .rebind(let moved): side = moved
+        case .replace(let dead): side = dead
+        }
+        leaveOtherSession(arrival.source, at: now)
+        let peer = PeerNumber(session: session, side: side)
+        switch decision {
+        case .refuse: break
+        case .take:
+            move(session, to: .paired)
+            bind(peer, to: arrival, at: now)
+            log.record(
+                .sessionPaired(
+                    id(session), a: forwarder.entries[a.index].address,
+                    b: forwarder.entries[a.partner.index].address),
+                at: now)
+        case .rebind:
+            rebind(peer, to: arrival, by: .registration, at: now)
+        case .replace:
+            replace(peer, by: arrival, at: now)
+        }
+        return .success(peer)
+    }
+
+    private func occupant(of peer: PeerNumber) -> SlotOccupant? {
+        guard let address = address(of: peer) else { return nil }
+        return SlotOccupant(
+            ip: address.ip, lastHeard: forwarder.entries[peer.index].lastHeard,
+            registeredAt: peers[peer.index].registeredAt)
+    }
+
+    /// Follows a peer to its new address. It stays who it was: its validation, which a registration
+    /// from the same IP keeps, its allowance and its rates go with it. Its old address counts as
+    /// its own for datagrams that were under way (make before break).
+    private mutating func rebind(
+        _ peer: PeerNumber, to arrival: Arrival, by evidence: RebindEvidence, at now: Instant
+    ) {
+        let old = forwarder.entries[peer.index]
+        var record = peers[peer.index]
+        unbind(peer)
+        bind(peer, to: arrival, at: now)
+        record.source = peers[peer.index].source
+        record.registeredAt = now
+        record.former = old.address
+        record.reboundAt = now
+        peers[peer.index] = record
+        formerAddresses.insert(peer.index, hash: hash(old.address))
+        updateOpenness(of: peer.session)
+        sessions.records[peer.session].rebinds &+= 1
+        rebinds += 1
+        log.record(
+            .peerRebound(
+                id(peer.session), peer.side, from: old.address, to: arrival.source,
+                evidence: evidence, silenceNanoseconds: now.nanoseconds(since: old.lastHeard)),
+            at: now)
+    }
+
+    /// Gives a dead peer's place to a newcomer, who must show anew that it receives.
+    private mutating func replace(_ peer: PeerNumber, by arrival: Arrival, at now: Instant) {
+        let old = forwarder.entries[peer.index]
+        unbind(peer)
+        bind(peer, to: arrival, at: now)
+        updateOpenness(of: peer.session)
+        log.record(
+            .peerReplaced(
+                id(peer.session), peer.side, from: old.address, to: arrival.source,
+                silenceNanoseconds: now.nanoseconds(since: old.lastHeard)),
+            at: now)
+    }
+
+    /// Rule 4: one address is in one session at a time.
+    private mutating func leaveOtherSession(_ address: TransportAddress, at now: Instant) {
+        guard let peer = forwarder.peer(at: address) else { return }
+        let session = peer.session
+        if self.address(of: peer.partner) == nil,
+            sessions.records[session].place != .quarantined
+        {
+            end(session, .abandoned, at: now)
+            return
+        }
+        log.record(.peerLeft(id(session), peer.side, address), at: now)
+        unbind(peer)
+        if sessions.records[session].place != .quarantined { settlePlace(of: session) }
+    }
+
+    // MARK: New sessions
+
+    /// Why no session may be opened from this address, if there is a reason.
+    private func reasonNotToOpen(
+        from address: TransportAddress, source: Int
+    ) -> DropReason? {
+        if state != .serving { return .draining }
+        // A waiting session that this address leaves for the new one frees what it takes.
+        let leaving = forwarder.peer(at: address).flatMap { waitingSource(of: $0.session) }
+        let waiting = Int(sources.records[source].waitingSessions) - (leaving == source ? 1 : 0)
+        if waiting >= configuration.halfOpenLimitPerSource { return .halfOpenLimit }
+        if !sessions.hasRoom && sessions.longestWaiting == nil { return .sessionLimit }
+        return nil
+    }
+
+    /// Opens a session for its first peer, in place of the longest waiting one if need be.
+    private mutating func open(
+        _ id: SessionID, from arrival: Arrival, at now: Instant
+    ) -> PeerNumber {
+        if !sessions.hasRoom, let longestWaiting = sessions.longestWaiting {
+            end(longestWaiting, .displaced, at: now)
+        }
+        let session = sessions.open(id, at: now)
+        forwarder.reset(session: session)
+        let peer = PeerNumber(session: session, side: .a)
+        bind(peer, to: arrival, at: now)
+        sources.records[Int(peers[peer.index].source)].waitingSessions += 1
+        log.record(.sessionOpened(id, at: arrival.source), at: now)
+        return peer
+    }
+
+    // MARK: Answers
+
+    /// Answers a registration that was taken, unless too many answers go to addresses of its source
+    /// that may not be its own.
+    private mutating func acknowledge(
+        _ peer: PeerNumber, into plan: inout TransmitPlan, at now: Instant
+    ) -> Verdict {
+        let source = Int(peers[peer.index].source)
+        if peers[peer.index].validation == .none {
+            guard
+                sources.records[source].acknowledgements.take(
+                    1, under: configuration.acknowledgementLimit, at: now)
+            else { return .drop(.acknowledgementRate) }
+        }
+        let entry = forwarder.entries[peer.index]
+        let isPlanned = plan.reply(
+            Registration.acknowledgement, to: entry.address, from: entry.local)
+        return isPlanned ? .reply : .drop(.acknowledgementRate)
+    }
+
+    /// Whether nothing may be sent to this address: it is nobody's, everybody's or our own, or, where
+    /// that was asked for, not on the public internet.
+    private func isRefused(_ source: TransportAddress) -> Bool {
+        if source.port == 0 || source.ip.isUnanswerable { return true }
+        if configuration.deniesSpecialSources && source.ip.isSpecial { return true }
+        for number in 0..<ownAddressCount where ownAddresses[number] == source { return true }
+        return false
+    }
+}

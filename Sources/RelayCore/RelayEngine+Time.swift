@@ -1,0 +1,158 @@
+// What happens because time passes or an operator asks for it.
+
+/// A walk over all sessions that takes a second, in steps short enough not to hold up datagrams.
+struct Sweep: BitwiseCopyable {
+    /// Sessions in a step. At some 5 ns each a step takes about 20 µs.
+    static let stepLimit = 4_096
+    /// The time that a walk over all sessions takes: how exact the session timeout is.
+    static let passNanoseconds = Nanoseconds.perSecond
+    /// The least number of steps in a pass, so that other deadlines are kept to 100 ms.
+    static let minimumSteps = 10
+
+    fileprivate(set) var nextStepAt: Instant
+    fileprivate var position = 0
+    /// Sessions with two live peers that this pass has seen.
+    fileprivate var liveSessions = 0
+
+    init(at now: Instant) {
+        nextStepAt = now
+    }
+}
+
+/// The rates of the relay as a whole.
+struct TotalMeters: BitwiseCopyable {
+    var bits: RateMeter
+    var datagrams: RateMeter
+    var dropped: RateMeter
+
+    init(at now: Instant) {
+        bits = RateMeter(at: now)
+        datagrams = RateMeter(at: now)
+        dropped = RateMeter(at: now)
+    }
+}
+
+extension RelayEngine {
+    /// How long an evicted id is refused: deployed clients repeat their registration every 3 s for as
+    /// long as they live, so an eviction must outlast somebody's patience.
+    static let quarantineNanoseconds = 120 * Nanoseconds.perSecond
+
+    /// When `advance` has something to do next.
+    public var nextDeadline: Instant { sweep.nextStepAt }
+
+    /// Does what is due: ends silent sessions and quarantines, takes rates, notices that draining is
+    /// over. Cheap when nothing is due; at most one step of the sweep in a call.
+    public mutating func advance(to now: Instant) {
+        guard now >= sweep.nextStepAt else { return }
+        let used = sessions.used
+        let steps = max(Sweep.minimumSteps, (used + Sweep.stepLimit - 1) / Sweep.stepLimit)
+        let end = min(used, sweep.position + (used + steps - 1) / steps)
+        while sweep.position < end {
+            visit(sweep.position, at: now)
+            sweep.position += 1
+        }
+        if sweep.position >= used { finishPass(at: now) }
+        sweep.nextStepAt = now.advanced(byNanoseconds: Sweep.passNanoseconds / UInt64(steps))
+    }
+
+    private mutating func visit(_ session: Int, at now: Instant) {
+        switch sessions.records[session].place {
+        case .free: break
+        case .quarantined:
+            let age = now.nanoseconds(since: sessions.records[session].evictedAt)
+            if age >= RelayEngine.quarantineNanoseconds { endQuarantine(of: session, at: now) }
+        case .waiting, .paired:
+            let a = PeerNumber(session: session, side: .a)
+            let silence = max(silence(of: a, at: now), self.silence(of: a.partner, at: now))
+            if silence >= configuration.idleTimeoutNanoseconds {
+                self.end(session, .idle, at: now)
+                return
+            }
+            if sessions.records[session].place == .paired,
+                silence <= configuration.peerGraceNanoseconds
+            {
+                sweep.liveSessions += 1
+            }
+            sampleRates(of: a, at: now)
+            sampleRates(of: a.partner, at: now)
+        }
+    }
+
+    /// How long a bound peer has been silent; a free place never is.
+    private func silence(of peer: PeerNumber, at now: Instant) -> UInt64 {
+        guard address(of: peer) != nil else { return 0 }
+        return now.nanoseconds(since: forwarder.entries[peer.index].lastHeard)
+    }
+
+    private mutating func sampleRates(of peer: PeerNumber, at now: Instant) {
+        guard address(of: peer) != nil else { return }
+        let forwarded = forwarder.entries[peer.index].forwarded
+        peers[peer.index].bits.sample(total: forwarded.bytes &* 8, at: now)
+        peers[peer.index].datagrams.sample(total: forwarded.datagrams, at: now)
+    }
+
+    private mutating func finishPass(at now: Instant) {
+        totals.bits.sample(total: counters.forwarded.bytes &* 8, at: now)
+        totals.datagrams.sample(total: counters.forwarded.datagrams, at: now)
+        totals.dropped.sample(total: counters.dropped, at: now)
+        if state == .draining && sweep.liveSessions == 0 {
+            state = .drained
+            log.record(.drained, at: now)
+        }
+        sweep.liveSessions = 0
+        sweep.position = 0
+    }
+
+    // MARK: Commands
+
+    /// Does what an operator asked for. The effect is an event.
+    public mutating func apply(_ command: RelayCommand, at now: Instant) {
+        switch command {
+        case .evict(let id): evict(id, at: now)
+        case .undoEvict(let id): undoEvict(id, at: now)
+        case .drain:
+            guard state == .serving else { return }
+            state = .draining
+            // A pass that began before must not end the drain: it has not seen every session.
+            sweep.liveSessions = 0
+            sweep.position = 0
+            log.record(.drainStarted(sessions: sessions.liveCount), at: now)
+        case .setLogLevel(let level):
+            let former = logLevel
+            logLevel = level
+            log.record(.logLevelChanged(from: former, to: level), at: now)
+        }
+    }
+
+    private mutating func evict(_ id: SessionID, at now: Instant) {
+        guard let session = sessions.find(id), sessions.records[session].place != .quarantined
+        else {
+            log.record(.commandFailed(id), at: now)
+            return
+        }
+        if sessions.count(.quarantined) >= SessionTable.quarantineLimit,
+            let first = sessions.firstQuarantined
+        {
+            endQuarantine(of: first, at: now)
+        }
+        recordEnd(of: session, .evicted, at: now)
+        sessions.records[session].evictedAt = now
+        move(session, to: .quarantined)
+    }
+
+    private mutating func undoEvict(_ id: SessionID, at now: Instant) {
+        guard let session = sessions.find(id), sessions.records[session].place == .quarantined,
+            sessions.hasRoom
+        else {
+            log.record(.commandFailed(id), at: now)
+            return
+        }
+        log.record(.evictionUndone(id), at: now)
+        settlePlace(of: session)
+    }
+
+    private mutating func endQuarantine(of session: Int, at now: Instant) {
+        log.record(.quarantineEnded(id(session)), at: now)
+        close(session)
+    }
+}

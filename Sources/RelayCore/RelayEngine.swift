@@ -1,0 +1,246 @@
+/// What the engine keeps of a peer beside its forwarding entry.
+struct PeerRecord: BitwiseCopyable {
+    /// Where its address belongs to in the table of sources.
+    var source: UInt32
+    /// When this address registered here first.
+    var registeredAt: Instant
+    /// How it showed that it receives.
+    var validation = Validation.none
+    /// Whether anything was forwarded to this address yet.
+    var wasForwardedTo = false
+    /// What may still be forwarded to it while it is not validated.
+    var allowance = TokenBucket()
+    /// The address it had before its last rebind, and when that was.
+    var former = TransportAddress.none
+    var reboundAt = Instant.origin
+    /// The rates of what comes from it, in bits and datagrams a second.
+    var bits: RateMeter
+    var datagrams: RateMeter
+}
+
+/// The control plane: every decision about sessions, and the one owner of the forwarder's table.
+///
+/// It has no clock, no socket and no randomness of its own, and does nothing unless it is called.
+/// There are four kinds of methods:
+///
+/// - **Getters** read: `counters`, `state`, `nextDeadline`, …
+/// - **Inputs** take what happened, with the time at which it did: `receive` a batch, `settle` a
+///   plan after it was sent, `noteReceiveOverflow`, `advance` the clock, `apply` a command.
+/// - **Outputs** are drained after inputs: the `TransmitPlan` that `receive` fills, then
+///   `nextEvent(after:)`, `fill(_:)` a snapshot.
+/// - Everything else is internal.
+///
+/// The owner's loop: receive a batch from the system, `receive` it, send the plan, `settle` it,
+/// `advance` the clock, `apply` what operators asked, drain events; then wait for datagrams, at most
+/// until `nextDeadline`.
+public struct RelayEngine: ~Copyable {
+    /// What the engine was told at the start.
+    public let configuration: RelayConfiguration
+    /// What has become of every datagram.
+    public internal(set) var counters = RelayCounters()
+    /// Whether new sessions are taken.
+    public internal(set) var state = RelayState.serving
+    /// What is logged.
+    public internal(set) var logLevel: LogLevel
+
+    var forwarder: Forwarder
+    var sessions: SessionTable
+    var peers: FixedStorage<PeerRecord>
+    var sources: SourceTable
+    var formerAddresses: HashIndex
+    var ownAddresses = FixedStorage<TransportAddress>(
+        count: ownAddressLimit, repeating: TransportAddress.none)
+    var ownAddressCount = 0
+    var log: EventLog
+    var sweep: Sweep
+    var totals: TotalMeters
+    var rebinds: UInt64 = 0
+    let hash: KeyedHash
+
+    /// Own addresses that are told from sources: far more than a host's interfaces.
+    static let ownAddressLimit = 256
+
+    /// Makes a relay without sessions. `secret` must be unpredictable: it keeps senders from
+    /// choosing addresses and ids that collide in the tables.
+    public init(
+        configuration: RelayConfiguration, logLevel: LogLevel = .info, secret: (UInt64, UInt64),
+        at now: Instant
+    ) {
+        let hash = KeyedHash(secret: secret)
+        let peerLimit = 2 * SessionTable.recordCount(limit: configuration.sessionLimit)
+        self.configuration = configuration
+        self.logLevel = logLevel
+        self.hash = hash
+        forwarder = Forwarder(peerLimit: peerLimit, hash: hash)
+        sessions = SessionTable(limit: configuration.sessionLimit, hash: hash)
+        // Sound: a peer's record is written when the peer is bound, and read only while it is.
+        unsafe peers = FixedStorage(uninitializedCount: peerLimit)
+        sources = SourceTable(peerLimit: peerLimit, hash: hash)
+        formerAddresses = HashIndex(limit: peerLimit)
+        log = EventLog(hash: hash)
+        sweep = Sweep(at: now)
+        totals = TotalMeters(at: now)
+    }
+
+    /// The memory that the tables take when they are full, in bytes: about 700 for each session,
+    /// of which the indexes (128 to 256 a session) are touched at the start and the rest as far as
+    /// it is used. Beside it a worker has a receive batch (4.1 MiB) and a plan (0.6 MiB).
+    public static func byteCount(configuration: RelayConfiguration) -> Int {
+        let peerLimit = 2 * SessionTable.recordCount(limit: configuration.sessionLimit)
+        return Forwarder.byteCount(peerLimit: peerLimit)
+            + SessionTable.byteCount(limit: configuration.sessionLimit)
+            + SourceTable.byteCount(peerLimit: peerLimit)
+            + peerLimit * MemoryLayout<PeerRecord>.stride
+            + HashIndex.byteCount(limit: peerLimit) + EventLog.byteCount
+    }
+
+    /// The first event after `cursor` that is still kept, and moves the cursor to it. A jump in the
+    /// sequence numbers tells how many were overwritten.
+    public func nextEvent(after cursor: inout UInt64) -> RecordedEvent? {
+        log.next(after: &cursor)
+    }
+
+    /// Whether `nextEvent(after:)` would find one.
+    public func hasEvents(after cursor: UInt64) -> Bool { log.latest > cursor }
+
+    /// Tells an address of our own, with the port that the relay listens on: a registration that
+    /// claims to come from it is refused, since whatever is sent there would come back here.
+    public mutating func addOwnAddress(_ address: TransportAddress) {
+        guard ownAddressCount < RelayEngine.ownAddressLimit else { return }
+        ownAddresses[ownAddressCount] = address
+        ownAddressCount += 1
+    }
+
+    /// Records what the edge found out about the system.
+    public mutating func note(_ event: RelayEvent, at now: Instant) {
+        log.record(event, at: now)
+    }
+
+    // MARK: What several inputs need
+
+    /// The address of a bound peer, nothing for a free place.
+    func address(of peer: PeerNumber) -> TransportAddress? {
+        let address = forwarder.entries[peer.index].address
+        return address == .none ? nil : address
+    }
+
+    /// A session's id.
+    func id(_ session: Int) -> SessionID { sessions.records[session].id }
+
+    /// Binds a free place to an address and gives it a fresh record.
+    mutating func bind(_ peer: PeerNumber, to arrival: Arrival, at now: Instant) {
+        let source = sources.record(of: arrival.source.ip)
+        sources.retain(source)
+        forwarder.bind(peer, to: arrival.source, on: arrival.local, at: now)
+        peers[peer.index] = PeerRecord(
+            source: UInt32(source), registeredAt: now, bits: RateMeter(at: now),
+            datagrams: RateMeter(at: now))
+    }
+
+    /// Frees a place.
+    mutating func unbind(_ peer: PeerNumber) {
+        forgetFormerAddress(of: peer)
+        forwarder.unbind(peer)
+        sources.release(Int(peers[peer.index].source))
+    }
+
+    /// Puts a session where its number of peers says it belongs, and closes it when there is none.
+    mutating func settlePlace(of session: Int) {
+        let a = PeerNumber(session: session, side: .a)
+        let bound = [a, a.partner].filter { address(of: $0) != nil }
+        switch bound.count {
+        case 0: close(session)
+        case 1: move(session, to: .waiting)
+        default: move(session, to: .paired)
+        }
+    }
+
+    /// Moves a session to another place, and keeps the count of half-open sessions of its source.
+    mutating func move(_ session: Int, to place: SessionPlace) {
+        countWaiting(session, by: -1)
+        sessions.move(session, to: place)
+        countWaiting(session, by: 1)
+        updateOpenness(of: session)
+    }
+
+    /// Forgets a session and all its bindings.
+    mutating func close(_ session: Int) {
+        countWaiting(session, by: -1)
+        for side in Side.allCases {
+            let peer = PeerNumber(session: session, side: side)
+            if address(of: peer) != nil { unbind(peer) }
+        }
+        sessions.close(session)
+    }
+
+    /// Lets the forwarder serve a session alone once both its addresses are validated.
+    mutating func updateOpenness(of session: Int) {
+        let a = PeerNumber(session: session, side: .a)
+        let isOpen =
+            sessions.records[session].place == .paired
+            && isValidated(a) && isValidated(a.partner)
+        forwarder.setOpen(isOpen, session: session)
+    }
+
+    private func isValidated(_ peer: PeerNumber) -> Bool {
+        address(of: peer) != nil && peers[peer.index].validation != .none
+    }
+
+    /// The source that a half-open session counts for: its only peer's.
+    func waitingSource(of session: Int) -> Int? {
+        guard sessions.records[session].place == .waiting else { return nil }
+        let a = PeerNumber(session: session, side: .a)
+        let peer = address(of: a) == nil ? a.partner : a
+        return address(of: peer) == nil ? nil : Int(peers[peer.index].source)
+    }
+
+    private mutating func countWaiting(_ session: Int, by change: Int) {
+        guard let source = waitingSource(of: session) else { return }
+        let count = Int(sources.records[source].waitingSessions) + change
+        sources.records[source].waitingSessions = UInt32(count)
+    }
+
+    /// Ends a session and says so.
+    mutating func end(_ session: Int, _ ending: SessionEnding, at now: Instant) {
+        recordEnd(of: session, ending, at: now)
+        close(session)
+    }
+
+    /// Records that a session ended, with what it carried.
+    mutating func recordEnd(of session: Int, _ ending: SessionEnding, at now: Instant) {
+        let a = PeerNumber(session: session, side: .a)
+        log.record(
+            .sessionEnded(
+                id(session), ending, aForwarded: forwarder.entries[a.index].forwarded,
+                bForwarded: forwarder.entries[a.partner.index].forwarded,
+                lifeNanoseconds: now.nanoseconds(since: sessions.records[session].openedAt)),
+            at: now)
+    }
+
+    /// Forgets the address that a peer had before its last rebind.
+    mutating func forgetFormerAddress(of peer: PeerNumber) {
+        let former = peers[peer.index].former
+        guard former != .none else { return }
+        formerAddresses.remove(peer.index, hash: hash(former))
+        peers[peer.index].former = .none
+    }
+}
+
+/// Whether the relay takes new sessions.
+public enum RelayState: UInt8, BitwiseCopyable, Sendable {
+    /// New sessions are taken.
+    case serving
+    /// New sessions are refused; the old ones may end.
+    case draining
+    /// Draining, and no session has two live peers any more.
+    case drained
+
+    /// The stable name used in logs and the control interface.
+    public var name: String {
+        switch self {
+        case .serving: "serving"
+        case .draining: "draining"
+        case .drained: "drained"
+        }
+    }
+}

@@ -1,0 +1,138 @@
+/// What made the relay believe that a peer's address changed.
+public enum RebindEvidence: UInt8, BitwiseCopyable, CaseIterable, Sendable {
+    /// A registration from the same IP address.
+    case registration
+
+    /// The stable name used in metrics, logs and the control interface.
+    public var name: String {
+        switch self {
+        case .registration: "registration"
+        }
+    }
+}
+
+/// How an address showed that it receives.
+public enum Validation: UInt8, BitwiseCopyable, CaseIterable, Sendable {
+    /// It has not.
+    case none
+    /// It sent a datagram after something had been forwarded to it.
+    case data
+
+    /// The stable name used in logs and the control interface.
+    public var name: String {
+        switch self {
+        case .none: "none"
+        case .data: "data"
+        }
+    }
+}
+
+/// Why a session ended.
+public enum SessionEnding: UInt8, BitwiseCopyable, CaseIterable, Sendable {
+    /// One of its peers was silent for the session timeout.
+    case idle
+    /// It was half-open, and a new session needed its place.
+    case displaced
+    /// Its only peer registered in another session.
+    case abandoned
+    /// An operator evicted it.
+    case evicted
+
+    /// The stable name used in metrics, logs and the control interface.
+    public var name: String {
+        switch self {
+        case .idle: "idle"
+        case .displaced: "displaced"
+        case .abandoned: "abandoned"
+        case .evicted: "evicted"
+        }
+    }
+}
+
+/// What happened. Plain bits: recording one allocates nothing.
+public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
+    /// The first peer of a new session registered.
+    case sessionOpened(SessionID, at: TransportAddress)
+    /// The session has both peers.
+    case sessionPaired(SessionID, a: TransportAddress, b: TransportAddress)
+    /// A peer showed that it receives.
+    case peerValidated(SessionID, Side, TransportAddress, by: Validation)
+    /// A peer's address changed; `silence` is how long the old one had been silent.
+    case peerRebound(
+        SessionID, Side, from: TransportAddress, to: TransportAddress, evidence: RebindEvidence,
+        silenceNanoseconds: UInt64)
+    /// A newcomer took the place of a peer that was no longer alive.
+    case peerReplaced(
+        SessionID, Side, from: TransportAddress, to: TransportAddress, silenceNanoseconds: UInt64)
+    /// A peer left because its address registered in another session.
+    case peerLeft(SessionID, Side, TransportAddress)
+    /// A registration was refused in silence.
+    case registrationRefused(SessionID, from: TransportAddress, DropReason)
+    /// A session ended.
+    case sessionEnded(
+        SessionID, SessionEnding, aForwarded: Volume, bForwarded: Volume, lifeNanoseconds: UInt64)
+    /// An evicted session was restored.
+    case evictionUndone(SessionID)
+    /// An evicted session's id is no longer refused.
+    case quarantineEnded(SessionID)
+    /// A command named a session that there is not, or not in a place where it applies.
+    case commandFailed(SessionID)
+    /// The relay takes no new sessions.
+    case drainStarted(sessions: Int)
+    /// Draining, and no session has two live peers any more.
+    case drained
+    /// Another log level holds.
+    case logLevelChanged(from: LogLevel, to: LogLevel)
+    /// The system segments no trains for us: datagrams are sent one by one from now on.
+    case offloadDisabled(errno: Int32)
+    /// The system would not let the relay receive; it tries again.
+    case receiveFailed(errno: Int32)
+
+    /// The stable name used in logs and the control interface.
+    public var name: String {
+        switch self {
+        case .sessionOpened: "session_opened"
+        case .sessionPaired: "session_paired"
+        case .peerValidated: "peer_validated"
+        case .peerRebound: "peer_rebound"
+        case .peerReplaced: "peer_replaced"
+        case .peerLeft: "peer_left"
+        case .registrationRefused: "registration_refused"
+        case .sessionEnded: "session_ended"
+        case .evictionUndone: "eviction_undone"
+        case .quarantineEnded: "quarantine_ended"
+        case .commandFailed: "command_failed"
+        case .drainStarted: "drain_started"
+        case .drained: "drained"
+        case .logLevelChanged: "log_level_changed"
+        case .offloadDisabled: "offload_disabled"
+        case .receiveFailed: "receive_failed"
+        }
+    }
+
+    /// How important the event is.
+    public var level: LogLevel {
+        switch self {
+        case .peerValidated, .quarantineEnded: .debug
+        case .sessionOpened, .sessionPaired, .peerRebound, .peerReplaced, .peerLeft,
+            .sessionEnded:
+            .info
+        case .evictionUndone, .drainStarted, .drained, .logLevelChanged: .notice
+        case .registrationRefused, .commandFailed, .offloadDisabled, .receiveFailed: .warning
+        }
+    }
+
+    /// The session that the event is about.
+    public var session: SessionID? {
+        switch self {
+        case .sessionOpened(let id, _), .sessionPaired(let id, _, _),
+            .peerValidated(let id, _, _, _), .peerRebound(let id, _, _, _, _, _),
+            .peerReplaced(let id, _, _, _, _), .peerLeft(let id, _, _),
+            .registrationRefused(let id, _, _), .sessionEnded(let id, _, _, _, _),
+            .evictionUndone(let id), .quarantineEnded(let id), .commandFailed(let id):
+            id
+        case .drainStarted, .drained, .logLevelChanged, .offloadDisabled, .receiveFailed:
+            nil
+        }
+    }
+}

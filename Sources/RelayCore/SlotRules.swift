@@ -1,0 +1,72 @@
+/// What the slot rules need to know of a bound peer.
+struct SlotOccupant {
+    var ip: IPAddress
+    /// When the last datagram came from its address.
+    var lastHeard: Instant
+    /// When this address first registered in this session.
+    var registeredAt: Instant
+}
+
+/// Which place in a session a registration from an unknown address gets.
+enum SlotDecision: Equatable {
+    /// The place is free.
+    case take(Side)
+    /// The peer in this place has moved to the new address.
+    case rebind(Side)
+    /// The peer in this place is no longer alive; a newcomer takes it.
+    case replace(Side)
+    /// Both places belong to peers that are demonstrably alive.
+    case refuse
+}
+
+/// Who gets which place in a session (Documentation/protocol.md, "Who gets which slot").
+///
+/// The session id is a secret, so whoever presents it from the right place is believed, but never
+/// displaces somebody who is demonstrably alive elsewhere. Addresses that the session knows already
+/// never get here.
+struct SlotRules {
+    /// How long a peer counts as live after its last datagram.
+    var graceNanoseconds: UInt64
+
+    /// With both peers on the newcomer's IP, how long the longer silent one must have been silent to
+    /// count as moved. Two live peers of one QUIC connection are never both silent for half a second
+    /// while one of them registers.
+    static let movedSilenceNanoseconds = Nanoseconds.perSecond / 2
+    /// After how much silence a peer that was not heard since the other one registered from the same
+    /// IP counts as that one's own former address. The deployed client tries for 10 s only.
+    static let shadowSilenceNanoseconds = 4 * Nanoseconds.perSecond
+
+    /// Decides by the rules' own order: a free place (2), then by who shares the newcomer's IP (3).
+    func decide(
+        newcomer: IPAddress, a: SlotOccupant?, b: SlotOccupant?, at now: Instant
+    ) -> SlotDecision {
+        guard let a else { return .take(.a) }
+        guard let b else { return .take(.b) }
+        // On a tie the second place yields: the first was there before.
+        let longerSilent: Side = a.lastHeard < b.lastHeard ? .a : .b
+        switch (a.ip == newcomer, b.ip == newcomer) {
+        case (true, false): return .rebind(.a)
+        case (false, true): return .rebind(.b)
+        case (true, true):
+            let silence = now.nanoseconds(since: longerSilent == .a ? a.lastHeard : b.lastHeard)
+            return silence >= SlotRules.movedSilenceNanoseconds ? .rebind(longerSilent) : .refuse
+        case (false, false):
+            switch (isLive(a, beside: b, at: now), isLive(b, beside: a, at: now)) {
+            case (true, true): return .refuse
+            case (true, false): return .replace(.b)
+            case (false, true): return .replace(.a)
+            case (false, false): return .replace(longerSilent)
+            }
+        }
+    }
+
+    private func isLive(
+        _ peer: SlotOccupant, beside other: SlotOccupant, at now: Instant
+    ) -> Bool {
+        let silence = now.nanoseconds(since: peer.lastHeard)
+        let isShadow =
+            peer.ip == other.ip && peer.lastHeard <= other.registeredAt
+            && silence >= SlotRules.shadowSilenceNanoseconds
+        return silence <= graceNanoseconds && !isShadow
+    }
+}
