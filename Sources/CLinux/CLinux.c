@@ -1,0 +1,66 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <linux/sock_diag.h>
+#include <linux/udp.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+_Static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "mmsghdr");
+_Static_assert(offsetof(struct clinux_mmsghdr, msg_len) == offsetof(struct mmsghdr, msg_len), "msg_len");
+_Static_assert(sizeof(struct in6_pktinfo) == 20 && sizeof(struct sockaddr_in6) == 28, "see Relay/SocketAddress.swift");
+_Static_assert(sizeof(struct clinux_in_pktinfo) == sizeof(struct in_pktinfo), "in_pktinfo");
+_Static_assert(offsetof(struct clinux_in_pktinfo, local) == offsetof(struct in_pktinfo, ipi_spec_dst), "ipi_spec_dst");
+_Static_assert(offsetof(struct clinux_in_pktinfo, destination) == offsetof(struct in_pktinfo, ipi_addr), "ipi_addr");
+_Static_assert(CLINUX_MSG_WAITFORONE == MSG_WAITFORONE, "MSG_WAITFORONE");
+_Static_assert(CLINUX_SOL_UDP == IPPROTO_UDP, "SOL_UDP");
+_Static_assert(CLINUX_UDP_SEGMENT == UDP_SEGMENT, "UDP_SEGMENT");
+_Static_assert(CLINUX_UDP_GRO == UDP_GRO, "UDP_GRO");
+
+int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags) {
+    return recvmmsg(fd, (struct mmsghdr *)messages, count, flags, NULL);
+}
+
+int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags) {
+    return sendmmsg(fd, (struct mmsghdr *)messages, count, flags);
+}
+
+uint32_t clinux_receive_drops(int fd) {
+    uint32_t information[SK_MEMINFO_VARS] = { 0 };
+    socklen_t length = sizeof information;
+    getsockopt(fd, SOL_SOCKET, SO_MEMINFO, information, &length);
+    return information[SK_MEMINFO_DROPS];
+}
+
+int clinux_eventfd(void) {
+    return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+int clinux_signalfd(const sigset_t *signals) {
+    return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int clinux_read_signal(int fd) {
+    struct signalfd_siginfo info;
+    ssize_t length = read(fd, &info, sizeof info);
+    return length == sizeof info ? (int)info.ssi_signo : length < 0 ? -1 : 0;
+}
+
+void clinux_name_thread(const char *name) {
+    pthread_setname_np(pthread_self(), name);
+}
+
+static void do_nothing(int number) {
+    (void)number;
+}
+
+int clinux_ignore_but_interrupt(int number) {
+    /* Without SA_RESTART: the point is that the interrupted call returns. */
+    struct sigaction action = { .sa_handler = do_nothing };
+    sigemptyset(&action.sa_mask);
+    return sigaction(number, &action, NULL);
+}

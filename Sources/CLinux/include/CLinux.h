@@ -1,0 +1,73 @@
+/* What the relay needs of Linux and Swift's Glibc module does not have.
+ *
+ * The module is built without _GNU_SOURCE, and must be: with it, files that import Glibc as well
+ * fail on types that then have two definitions. So what glibc hides behind it is mirrored here, and
+ * CLinux.c, which defines it, checks each mirror against the original when it is compiled. */
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <signal.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#pragma clang assume_nonnull begin
+
+/* struct mmsghdr, recvmmsg(2). */
+struct clinux_mmsghdr {
+    struct msghdr msg_hdr;
+    unsigned int msg_len;
+};
+
+/* struct in_pktinfo, ip(7); addresses in network order. */
+struct clinux_in_pktinfo {
+    int32_t interface;
+    uint32_t local;
+    uint32_t destination;
+};
+
+#define CLINUX_MSG_WAITFORONE 0x10000
+#define CLINUX_SOL_UDP 17
+#define CLINUX_UDP_SEGMENT 103
+#define CLINUX_UDP_GRO 104
+
+/* recvmmsg(2) without its timeout, which does not end a wait for the first datagram. */
+int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
+/* sendmmsg(2). */
+int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
+
+/* Datagrams dropped because the receive buffer was full, since the socket was opened: SO_MEMINFO,
+ * SK_MEMINFO_DROPS (linux/sock_diag.h, since 4.12); 0 where the kernel does not tell. */
+uint32_t clinux_receive_drops(int fd);
+
+/* eventfd(2), signalfd(2): both non-blocking and closed on exec. */
+int clinux_eventfd(void);
+int clinux_signalfd(const sigset_t *signals);
+/* The signal number of the next of a signalfd's signals, 0 when there is none, -1 with errno. */
+int clinux_read_signal(int fd);
+
+/* Names the calling thread, as top(1) and gdb show it; at most 15 characters. */
+void clinux_name_thread(const char *name);
+/* Makes `number` interrupt system calls of the thread that gets it, and do nothing else. */
+int clinux_ignore_but_interrupt(int number);
+
+/* The control message macros of cmsg(3). */
+static inline struct cmsghdr *_Nullable clinux_cmsg_first(const struct msghdr *message) {
+    return CMSG_FIRSTHDR(message);
+}
+static inline struct cmsghdr *_Nullable clinux_cmsg_next(
+    struct msghdr *message, struct cmsghdr *control) {
+    return CMSG_NXTHDR(message, control);
+}
+static inline uint8_t *clinux_cmsg_data(struct cmsghdr *control) {
+    return CMSG_DATA(control);
+}
+static inline size_t clinux_cmsg_space(size_t length) {
+    return CMSG_SPACE(length);
+}
+static inline size_t clinux_cmsg_length(size_t length) {
+    return CMSG_LEN(length);
+}
+
+#pragma clang assume_nonnull end
+
+#endif

@@ -1,0 +1,199 @@
+internal import CLinux
+internal import Glibc
+public import RelayCore
+
+/// What the relay's socket is opened with.
+public struct SocketConfiguration: Sendable, Equatable {
+    /// The address to bind; nothing for every address of both families.
+    public let address: IPAddress?
+    /// The UDP port; 0 lets the system choose one.
+    public let port: UInt16
+    /// What the receive buffer should hold, in bytes as setsockopt(2) counts them.
+    public let receiveBufferBytes: Int
+    /// Whether trains are received and sent as such (UDP_GRO, UDP_SEGMENT).
+    public let usesOffload: Bool
+
+    /// Describes a socket.
+    public init(
+        address: IPAddress? = nil, port: Int = Setting.port.defaultValue,
+        receiveBufferBytes: Int = Setting.receiveBuffer.defaultValue, usesOffload: Bool = true
+    ) throws(SettingError) {
+        self.address = address
+        self.port = UInt16(try Setting.port.checked(port))
+        self.receiveBufferBytes = try Setting.receiveBuffer.checked(receiveBufferBytes)
+        self.usesOffload = usesOffload
+    }
+}
+
+extension Setting {
+    /// Where the relay listens.
+    public static let port = Setting(
+        name: "port", range: 0...65_535, defaultValue: 4433, unit: "",
+        summary: "UDP port to listen on; 0 lets the system choose.")
+    /// What the socket can hold while the relay is busy: 8 MiB are some 3,500 datagrams of 1,200
+    /// bytes, which occupy 2,304 each: 30 ms of 1 Gbit/s. The system's default of 208 KiB holds 90.
+    public static let receiveBuffer = Setting(
+        name: "receive-buffer-bytes", range: 4_096...1_073_741_824, defaultValue: 8 << 20,
+        unit: "bytes", summary: "Receive buffer to ask the system for.")
+}
+
+/// The relay's UDP socket: bound, and set up so that nothing is changed on the way through.
+public struct DatagramSocket: ~Copyable {
+    private let file: FileDescriptor
+    let family: SocketFamily
+    /// Whether datagrams come to several of our addresses, which replies have to leave from.
+    let isWildcard: Bool
+    /// What the socket is bound to.
+    public let boundAddress: TransportAddress
+    /// What the receive buffer got of what was asked for, in bytes.
+    public let receiveBufferBytes: Int
+    /// Whether the system takes trains for sending.
+    public let canSegment: Bool
+    /// Whether the system joins received datagrams into trains.
+    public let canCoalesce: Bool
+
+    /// A full batch of the longest trains, 64 × 64 KiB: what a single `sendmmsg` may have to hold.
+    /// More would only be a queue, and queues belong to the device (tc-fq_codel(8)).
+    static let sendBufferBytes = 4 << 20
+
+    /// Opens and binds a socket.
+    ///
+    /// Without an address it takes IPv4 and IPv6 on one socket, or IPv4 alone where the system has
+    /// no IPv6.
+    public static func open(
+        _ configuration: SocketConfiguration
+    ) throws(SystemError) -> DatagramSocket {
+        if let address = configuration.address {
+            return try DatagramSocket(configuration, on: address)
+        }
+        do {
+            return try DatagramSocket(configuration, on: .unspecified)
+        } catch {
+            // IPv6 is not compiled in, or switched off by sysctl.
+            guard error.errno.code == EAFNOSUPPORT || error.errno.code == EADDRNOTAVAIL else {
+                throw error
+            }
+            return try DatagramSocket(configuration, on: IPAddress(v4: 0))
+        }
+    }
+
+    private init(
+        _ configuration: SocketConfiguration, on address: IPAddress
+    ) throws(SystemError) {
+        let family: SocketFamily = address.isV4 ? .v4 : .v6
+        let subject = TransportAddress(ip: address, port: configuration.port).description
+        let file = try FileDescriptor(
+            systemCall("socket for", subject) {
+                let domain = family == .v4 ? AF_INET : AF_INET6
+                let type = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue)
+                return Int(socket(domain, type, 0))
+            })
+        let options = SocketOptions(descriptor: file.number, subject: subject)
+        let isWildcard = address == .unspecified || (address.isV4 && address.v4 == 0)
+        try options.setUnchangedForwarding(family: family, isWildcard: isWildcard)
+        boundAddress = try options.bind(
+            to: TransportAddress(ip: address, port: configuration.port), family: family)
+        receiveBufferBytes = options.setBuffer(
+            force: SO_RCVBUFFORCE, plain: SO_RCVBUF, bytes: configuration.receiveBufferBytes)
+        _ = options.setBuffer(
+            force: SO_SNDBUFFORCE, plain: SO_SNDBUF, bytes: DatagramSocket.sendBufferBytes)
+        // A segment length of 0 asks for nothing, but is refused where segmenting is unknown.
+        canSegment =
+            configuration.usesOffload
+            && options.trySet(CLINUX_SOL_UDP, CLINUX_UDP_SEGMENT, 0)
+        canCoalesce =
+            configuration.usesOffload
+            && options.trySet(CLINUX_SOL_UDP, CLINUX_UDP_GRO, 1)
+        self.family = family
+        self.isWildcard = isWildcard
+        self.file = file
+    }
+
+    var descriptor: Int32 { file.number }
+
+    /// Limits how long a receive waits for the first datagram.
+    func setReceiveTimeout(nanoseconds: UInt64) {
+        // At least a microsecond: 0 would mean for ever.
+        let microseconds = max(1, nanoseconds / 1_000)
+        var time = timeval(
+            tv_sec: Int(microseconds / 1_000_000), tv_usec: Int(microseconds % 1_000_000))
+        // Sound: the call reads one timeval, which is there.
+        let result = unsafe setsockopt(
+            descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+        precondition(result == 0, "SO_RCVTIMEO takes any time")
+    }
+}
+
+/// Setting up a socket (socket(7), ip(7), ipv6(7), udp(7)).
+private struct SocketOptions {
+    let descriptor: Int32
+    let subject: String
+
+    func trySet(_ level: Int32, _ option: Int32, _ value: Int32) -> Bool {
+        var value = value
+        // Sound: the call reads one Int32, which is there.
+        return unsafe setsockopt(
+            descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size)) == 0
+    }
+
+    func set(
+        _ level: Int32, _ option: Int32, _ value: Int32, _ name: String
+    ) throws(SystemError) {
+        try systemCall("set \(name) for", subject) { trySet(level, option, value) ? 0 : -1 }
+    }
+
+    /// Asks for what a datagram must not lose on its way: its ECN bits, its size (never a fragment),
+    /// the address that it was sent to.
+    func setUnchangedForwarding(
+        family: SocketFamily, isWildcard: Bool
+    ) throws(SystemError) {
+        if family == .v6 {
+            try set(SOL_IPV6, IPV6_V6ONLY, isWildcard ? 0 : 1, "IPV6_V6ONLY")
+            try set(SOL_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE, "IPV6_MTU_DISCOVER")
+            try set(SOL_IPV6, IPV6_RECVTCLASS, 1, "IPV6_RECVTCLASS")
+            if isWildcard { try set(SOL_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO") }
+        }
+        // An IPv6 socket takes these, too, for the IPv4 datagrams that it carries.
+        if family == .v4 || isWildcard {
+            try set(SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, "IP_MTU_DISCOVER")
+            try set(SOL_IP, IP_RECVTOS, 1, "IP_RECVTOS")
+        }
+        if family == .v4 && isWildcard { try set(SOL_IP, IP_PKTINFO, 1, "IP_PKTINFO") }
+    }
+
+    /// Sets a buffer, beyond the system's limit where we may (CAP_NET_ADMIN), and returns what it
+    /// got; the system keeps twice of that, for its own use (socket(7)).
+    func setBuffer(force: Int32, plain: Int32, bytes: Int) -> Int {
+        let bytes = Int32(clamping: bytes)
+        if !trySet(SOL_SOCKET, force, bytes) { _ = trySet(SOL_SOCKET, plain, bytes) }
+        var got: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        // Sound: the call writes one Int32, which is there.
+        _ = unsafe getsockopt(descriptor, SOL_SOCKET, plain, &got, &length)
+        return Int(got) / 2
+    }
+
+    func bind(
+        to address: TransportAddress, family: SocketFamily
+    ) throws(SystemError) -> TransportAddress {
+        var name = SocketAddress(address, family: family)
+        try systemCall("bind", subject) {
+            // Sound: a SocketAddress begins like a sockaddr and is as long as is said.
+            unsafe withUnsafePointer(to: &name) { pointer in
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    Int(unsafe Glibc.bind(descriptor, $0, SocketAddress.length(family)))
+                }
+            }
+        }
+        var bound = SocketAddress()
+        var length = socklen_t(MemoryLayout<SocketAddress>.size)
+        try systemCall("getsockname for", subject) {
+            unsafe withUnsafeMutablePointer(to: &bound) { pointer in
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    Int(unsafe getsockname(descriptor, $0, &length))
+                }
+            }
+        }
+        return bound.transportAddress
+    }
+}

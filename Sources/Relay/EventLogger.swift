@@ -1,0 +1,109 @@
+public import Logging
+public import RelayCore
+
+/// Turns events into log lines.
+public struct EventLogger {
+    private var logger: Logger
+    private var lastSequence: UInt64 = 0
+
+    /// Logs to `logger` from its level up, until an event changes the level.
+    public init(_ logger: Logger, level: LogLevel) {
+        self.logger = logger
+        self.logger.logLevel = Logger.Level(level)
+    }
+
+    /// Logs an event, and first that some were lost if there is a gap before it.
+    public mutating func log(_ recorded: RecordedEvent) {
+        if recorded.sequence > lastSequence + 1 {
+            let lost = recorded.sequence - lastSequence - 1
+            logger.warning("events_lost", metadata: ["count": "\(lost)"])
+        }
+        lastSequence = recorded.sequence
+        var fields = recorded.event.fields
+        if let session = recorded.event.session {
+            fields["session"] = session.short
+            // Whoever knows a session's id may join it: it is shown to those who ask for all.
+            if logger.logLevel == .trace { fields["session_id"] = session.description }
+        }
+        if recorded.suppressed > 0 { fields["suppressed"] = "\(recorded.suppressed)" }
+        if case .logLevelChanged(_, let level) = recorded.event {
+            // Shown at the more talkative of the two levels, so that it is seen both ways.
+            logger.logLevel = min(logger.logLevel, Logger.Level(level))
+            log(recorded.event, fields)
+            logger.logLevel = Logger.Level(level)
+        } else {
+            log(recorded.event, fields)
+        }
+    }
+
+    /// Logs what is not an event of the relay: start, summary, end.
+    public func log(_ level: LogLevel, _ name: String, _ fields: [String: String]) {
+        logger.log(
+            level: Logger.Level(level), "\(name)", metadata: fields.mapValues { "\($0)" })
+    }
+
+    private func log(_ event: RelayEvent, _ fields: [String: String]) {
+        log(event.level, event.name, fields)
+    }
+}
+
+extension Logger.Level {
+    fileprivate init(_ level: LogLevel) {
+        self =
+            switch level {
+            case .error: .error
+            case .warning: .warning
+            case .notice: .notice
+            case .info: .info
+            case .debug: .debug
+            case .trace: .trace
+            }
+    }
+}
+
+extension RelayEvent {
+    /// What happened, by name; the session is not among it.
+    fileprivate var fields: [String: String] {
+        switch self {
+        case .sessionOpened(_, let address):
+            ["peer": "\(address)"]
+        case .sessionPaired(_, let a, let b):
+            ["a": "\(a)", "b": "\(b)"]
+        case .peerValidated(_, let side, let address, let validation):
+            ["side": side.name, "peer": "\(address)", "by": validation.name]
+        case .peerRebound(_, let side, let from, let to, let evidence, let silence):
+            [
+                "side": side.name, "from": "\(from)", "to": "\(to)", "evidence": evidence.name,
+                "gap_ms": "\(silence / Nanoseconds.perMillisecond)",
+            ]
+        case .peerReplaced(_, let side, let from, let to, let silence):
+            [
+                "side": side.name, "from": "\(from)", "to": "\(to)",
+                "gap_ms": "\(silence / Nanoseconds.perMillisecond)",
+            ]
+        case .peerLeft(_, let side, let address):
+            ["side": side.name, "peer": "\(address)"]
+        case .registrationRefused(_, let source, let reason):
+            ["from": "\(source)", "reason": reason.name]
+        case .sessionEnded(_, let ending, let a, let b, let life):
+            [
+                "reason": ending.name, "secs": "\(life / Nanoseconds.perSecond)",
+                "a_datagrams": "\(a.datagrams)", "a_bytes": "\(a.bytes)",
+                "b_datagrams": "\(b.datagrams)", "b_bytes": "\(b.bytes)",
+            ]
+        case .drainStarted(let sessions):
+            ["sessions": "\(sessions)"]
+        case .logLevelChanged(let from, let to):
+            ["from": from.name, "to": to.name]
+        case .offloadDisabled(let code), .receiveFailed(let code):
+            ["error": Errno(code: code).description]
+        case .evictionUndone, .quarantineEnded, .commandFailed, .drained:
+            [:]
+        }
+    }
+}
+
+extension Side {
+    /// The name that logs and the dashboard use.
+    fileprivate var name: String { self == .a ? "A" : "B" }
+}

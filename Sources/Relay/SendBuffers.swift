@@ -1,0 +1,166 @@
+internal import Glibc
+internal import RelayCore
+
+/// Sends a plan, and tells it what the system did not take.
+///
+/// A run leaves in one message that the kernel segments (UDP_SEGMENT). Where that does not work its
+/// datagrams leave one by one: those of a run that the kernel refused, or all of them once it has
+/// refused many runs in a row whose datagrams it then took.
+struct SendBuffers: ~Copyable {
+    /// Refused runs in a row, all of whose datagrams were then taken, after which the offload is
+    /// taken to be broken: some devices and kernels fail every train.
+    static let offloadFailureLimit = 16
+
+    private var messages: MessageBatch
+    /// For the datagrams of a refused run, while `messages` still holds those that come after it.
+    private var singles: MessageBatch
+    private var offloadFailures = 0
+    private var offloadError: Errno?
+    /// Whether runs leave as one message.
+    private(set) var usesOffload: Bool
+
+    init(family: SocketFamily, usesOffload: Bool) {
+        messages = MessageBatch(family: family)
+        singles = MessageBatch(family: family)
+        self.usesOffload = usesOffload
+    }
+
+    /// Sends every run of the plan, never waiting, and marks what the system did not take.
+    mutating func send<Calls: MessageCalls & ~Copyable>(
+        _ plan: inout TransmitPlan, of received: borrowing ReceiveBuffers,
+        through calls: inout Calls
+    ) {
+        for run in 0..<plan.runCount {
+            if messages.isFull { flush(&plan, of: received, through: &calls) }
+            if usesOffload || plan.runs[run].datagramCount == 1 {
+                messages.add(run: run, of: plan, received)
+            } else {
+                sendSingly(run, of: &plan, received, through: &calls)
+            }
+        }
+        flush(&plan, of: received, through: &calls)
+    }
+
+    /// Why the offload was given up; tells it once.
+    mutating func takeOffloadError() -> Errno? {
+        defer { offloadError = nil }
+        return offloadError
+    }
+
+    /// Sends what is in `messages`. A run that is refused is sent again in single datagrams before
+    /// what follows it, so that the order within its destination stays.
+    private mutating func flush<Calls: MessageCalls & ~Copyable>(
+        _ plan: inout TransmitPlan, of received: borrowing ReceiveBuffers,
+        through calls: inout Calls
+    ) {
+        var first = 0
+        while first < messages.count {
+            switch messages.send(from: first, through: &calls) {
+            case .done(let sent):
+                if offloadFailures > 0 { noteTrainsTaken(first..<first + sent) }
+                first += sent
+            case .failed(let errno) where errno.code == EINTR:
+                continue
+            case .failed(let errno) where errno.code == EAGAIN:
+                // The socket's buffer is full for everybody: what is left now is lost.
+                plan.markUnsent(messages, first..<messages.count, because: .sendBufferFull)
+                first = messages.count
+            case .failed(let errno):
+                if messages.contents[first].datagrams > 1 && errno.mayBeOffloadFault {
+                    resend(messages.contents[first].run, of: &plan, received, after: errno, &calls)
+                } else {
+                    plan.markUnsent(messages, first..<first + 1, because: errno.dropReason)
+                }
+                first += 1
+            }
+        }
+        messages.reset()
+    }
+
+    private mutating func noteTrainsTaken(_ taken: Range<Int>) {
+        for message in taken where messages.contents[message].datagrams > 1 {
+            offloadFailures = 0
+        }
+    }
+
+    /// Sends the datagrams of a refused run one by one, and gives the offload up if that helps again
+    /// and again.
+    private mutating func resend<Calls: MessageCalls & ~Copyable>(
+        _ run: Int, of plan: inout TransmitPlan, _ received: borrowing ReceiveBuffers,
+        after errno: Errno, _ calls: inout Calls
+    ) {
+        sendSingly(run, of: &plan, received, through: &calls)
+        guard plan.runs[run].unsentDatagrams == 0 else { return }
+        offloadFailures += 1
+        if offloadFailures >= SendBuffers.offloadFailureLimit {
+            usesOffload = false
+            offloadError = errno
+        }
+    }
+
+    /// Sends each datagram of a run as a message of its own.
+    private mutating func sendSingly<Calls: MessageCalls & ~Copyable>(
+        _ run: Int, of plan: inout TransmitPlan, _ received: borrowing ReceiveBuffers,
+        through calls: inout Calls
+    ) {
+        let segmentLength = Int(plan.runs[run].segmentLength)
+        var index = Int(plan.runs[run].firstPiece)
+        for _ in 0..<plan.runs[run].pieceCount {
+            let piece = plan.pieces[index]
+            for offset in stride(from: 0, to: Int(piece.length), by: segmentLength) {
+                if singles.isFull { flushSingles(&plan, through: &calls) }
+                singles.add(
+                    datagramOf: run, piece: piece, offset: offset,
+                    length: min(segmentLength, Int(piece.length) - offset), of: plan, received)
+            }
+            index = Int(piece.next)
+        }
+        flushSingles(&plan, through: &calls)
+    }
+
+    private mutating func flushSingles<Calls: MessageCalls & ~Copyable>(
+        _ plan: inout TransmitPlan, through calls: inout Calls
+    ) {
+        var first = 0
+        while first < singles.count {
+            switch singles.send(from: first, through: &calls) {
+            case .done(let sent): first += sent
+            case .failed(let errno) where errno.code == EINTR: continue
+            case .failed(let errno):
+                plan.markUnsent(singles, first..<first + 1, because: errno.dropReason)
+                first += 1
+            }
+        }
+        singles.reset()
+    }
+}
+
+extension TransmitPlan {
+    fileprivate mutating func markUnsent(
+        _ messages: borrowing MessageBatch, _ unsent: Range<Int>, because reason: DropReason
+    ) {
+        for message in unsent {
+            let content = messages.contents[message]
+            runs[content.run].unsentDatagrams += content.datagrams
+            runs[content.run].unsentBytes += content.bytes
+            runs[content.run].unsentReason = reason
+        }
+    }
+}
+
+extension Errno {
+    /// Whether the kernel or a device may have refused a train for being one: too long for the path
+    /// as a whole, or not to be segmented there (EIO where the device computes no checksums).
+    fileprivate var mayBeOffloadFault: Bool {
+        code == EINVAL || code == EMSGSIZE || code == EIO || code == EOPNOTSUPP
+    }
+
+    /// Why a datagram was not sent.
+    fileprivate var dropReason: DropReason {
+        switch code {
+        case EAGAIN, ENOBUFS, ENOMEM: .sendBufferFull
+        case EMSGSIZE: .tooBig
+        default: .unreachable
+        }
+    }
+}

@@ -1,0 +1,38 @@
+internal import CLinux
+internal import Glibc
+
+/// Signals as something to wait for, instead of something that interrupts (signalfd(2)).
+///
+/// Open it before any thread is started: threads inherit which signals are held back, and one that
+/// does not hold them back would get them.
+public struct SignalDescriptor: ~Copyable {
+    /// What the relay is asked to do by a signal.
+    public enum Request: Sendable {
+        /// End: TERM, INT or HUP. A signal that was ignored from the start, as nohup(1) does with
+        /// HUP, stays ignored.
+        case stop
+    }
+
+    private let file: FileDescriptor
+
+    /// Holds the signals back from now on and makes them readable.
+    public init() throws(SystemError) {
+        var signals = sigset_t()
+        // Sound: these calls read and write the one set that they are given. A closed pipe, on the
+        // other hand, is told by write(2); nobody needs the signal for it.
+        unsafe sigemptyset(&signals)
+        for signal in [SIGTERM, SIGINT, SIGHUP] { unsafe sigaddset(&signals, signal) }
+        let descriptor = try systemCall("signalfd") { unsafe Int(clinux_signalfd(&signals)) }
+        unsafe sigaddset(&signals, SIGPIPE)
+        file = FileDescriptor(descriptor)
+        unsafe sigprocmask(SIG_BLOCK, &signals, nil)
+    }
+
+    /// Readable, for poll(2), when a signal has come.
+    public var number: Int32 { file.number }
+
+    /// The next request, if there is one.
+    public func next() -> Request? {
+        clinux_read_signal(file.number) > 0 ? .stop : nil
+    }
+}

@@ -1,0 +1,67 @@
+internal import RelayCore
+
+/// The relay at work on one socket: receives a batch, lets the engine decide, sends the plan.
+///
+/// This is a datagram's whole way, and everything on it is allocated before the first one comes.
+struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
+    private var calls: Calls
+    private var receiver = ReceiveBuffers()
+    private var sender: SendBuffers
+    private var plan = TransmitPlan()
+    private var knownLocals = 1
+    private var knownDrops: UInt32 = 0
+    private var dropsDueAt = Instant.origin
+    private let port: UInt16
+    /// The engine, for whoever asks or commands between two turns.
+    var engine: RelayEngine
+
+    init(
+        calls: consuming Calls, family: SocketFamily, port: UInt16, usesOffload: Bool,
+        engine: consuming RelayEngine
+    ) {
+        self.calls = calls
+        self.port = port
+        self.engine = engine
+        sender = SendBuffers(family: family, usesOffload: usesOffload)
+    }
+
+    /// Whether trains leave as one message.
+    var usesOffload: Bool { sender.usesOffload }
+
+    /// Receives and forwards one batch, after waiting for its first datagram if asked to, and does
+    /// what is due by then. Returns why the system would not let it receive, if it would not.
+    mutating func turn(waits: Bool, clock: () -> Instant) -> Errno? {
+        let failure = receiver.receive(from: &calls, waits: waits)
+        let now = clock()
+        if receiver.locals.count != knownLocals { noteNewLocals() }
+        if receiver.batch.count > 0 {
+            engine.receive(receiver.batch, into: &plan, at: now)
+            sender.send(&plan, of: receiver, through: &calls)
+            engine.settle(plan, at: now)
+            if let errno = sender.takeOffloadError() {
+                engine.note(.offloadDisabled(errno: errno.code), at: now)
+            }
+        }
+        engine.advance(to: now)
+        if now >= dropsDueAt { noteReceiveDrops(at: now) }
+        return failure
+    }
+
+    /// Accounts for what the system dropped before we could read it.
+    mutating func noteReceiveDrops(at now: Instant) {
+        let drops = calls.receiveDrops()
+        let new = Int(drops &- knownDrops)
+        if new > 0 { engine.noteReceiveOverflow(new, at: now) }
+        knownDrops = drops
+        dropsDueAt = now.advanced(byNanoseconds: Nanoseconds.perSecond)
+    }
+
+    /// Tells the engine which addresses are our own, as datagrams to them come in.
+    private mutating func noteNewLocals() {
+        for number in knownLocals..<receiver.locals.count {
+            let ip = receiver.locals[LocalAddress(number: UInt16(number))]
+            engine.addOwnAddress(TransportAddress(ip: ip, port: port))
+        }
+        knownLocals = receiver.locals.count
+    }
+}
