@@ -1,0 +1,45 @@
+import Glibc
+import Relay
+import RelayCore
+
+/// The process's environment (environ(7)).
+enum Environment {
+    /// The value of a variable, nothing when it is not set.
+    static func value(of name: String) -> String? {
+        // Sound: the value is copied at once; nothing in this program changes the environment.
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(cString: value)
+    }
+}
+
+extension Serve {
+    /// The options that take a value, without dashes.
+    static let valueOptions =
+        (Setting.all + [.port, .receiveBuffer, .drain]).map(\.name)
+        + ["bind", "log-level", "log-format"]
+    /// The options that take none; in the environment they are on when set to 1 or true.
+    static let flagOptions = ["deny-special-sources", "no-offload", "no-tui"]
+
+    /// The environment's settings as arguments, except for those that `given` sets itself.
+    static func argumentsFromEnvironment(besides given: [String]) -> [String] {
+        // Only the relay itself is set up this way; other commands and help take none of it.
+        guard given.first.map({ $0.hasPrefix("-") || $0 == "serve" }) ?? true else { return [] }
+        func isGiven(_ option: String) -> Bool {
+            given.contains { $0 == "--\(option)" || $0.hasPrefix("--\(option)=") }
+        }
+        let values = valueOptions.filter { !isGiven($0) }.flatMap { option in
+            Environment.value(of: variable(option)).map { ["--\(option)=\($0)"] } ?? []
+        }
+        let flags = flagOptions.filter { !isGiven($0) }.flatMap { option in
+            switch Environment.value(of: variable(option)) {
+            case "1", "true": ["--\(option)"]
+            default: [] as [String]
+            }
+        }
+        return values + flags
+    }
+
+    private static func variable(_ option: String) -> String {
+        "QUIC_RELAY_" + option.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+    }
+}

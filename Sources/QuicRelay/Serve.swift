@@ -1,0 +1,128 @@
+import ArgumentParser
+import Glibc
+import Logging
+import Relay
+import RelayCore
+import RelayTUI
+
+/// Runs the relay.
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the relay (the default).",
+        discussion: """
+            Every option can be set in the environment, too: --session-limit as \
+            QUIC_RELAY_SESSION_LIMIT. What is given on the command line wins. TERM, INT and HUP \
+            end the relay, after a drain if --drain-secs is set; a second one ends it at once.
+            """)
+
+    @Option(setting: .port)
+    var port = Setting.port.defaultValue
+
+    @Option(
+        name: .customLong("bind"),
+        help: ArgumentHelp("Address to listen on (default: all, IPv4 and IPv6).", valueName: "ip"),
+        transform: parseAddress)
+    var address: IPAddress?
+
+    @Option(setting: .sessionTimeout)
+    var sessionTimeoutSecs = Setting.sessionTimeout.defaultValue
+
+    @Option(setting: .peerGrace)
+    var peerGraceSecs = Setting.peerGrace.defaultValue
+
+    @Option(setting: .sessionLimit)
+    var sessionLimit = Setting.sessionLimit.defaultValue
+
+    @Option(setting: .halfOpenLimitPerSource)
+    var halfOpenLimitPerIP = Setting.halfOpenLimitPerSource.defaultValue
+
+    @Option(setting: .registrationRatePerSource)
+    var registrationRatePerIP = Setting.registrationRatePerSource.defaultValue
+
+    @Option(setting: .unvalidatedAllowance)
+    var unvalidatedAllowanceBytes = Setting.unvalidatedAllowance.defaultValue
+
+    @Option(setting: .unvalidatedRate)
+    var unvalidatedRateBytes = Setting.unvalidatedRate.defaultValue
+
+    @Option(setting: .ackRatePerSource)
+    var ackRatePerIP = Setting.ackRatePerSource.defaultValue
+
+    @Flag(help: "Refuse registrations from private, link-local and loopback addresses.")
+    var denySpecialSources = false
+
+    @Flag(help: "Send and receive datagrams one by one, without UDP_SEGMENT and UDP_GRO.")
+    var noOffload = false
+
+    @Option(setting: .receiveBuffer)
+    var receiveBufferBytes = Setting.receiveBuffer.defaultValue
+
+    @Option(setting: .drain)
+    var drainSecs = Setting.drain.defaultValue
+
+    @Option(
+        help: ArgumentHelp("error, warning, notice, info, debug or trace.", valueName: "level"),
+        transform: parseLogLevel)
+    var logLevel = LogLevel.info
+
+    @Option(
+        help: ArgumentHelp("text or json.", valueName: "format"), transform: parseLogFormat)
+    var logFormat = LogFormat.text
+
+    @Flag(name: .customLong("no-tui"), help: "Run without a dashboard, as a server does.")
+    var noTUI = false
+
+    func run() throws {
+        let limits = try RelayConfiguration(
+            sessionLimit: sessionLimit, sessionTimeoutSeconds: sessionTimeoutSecs,
+            peerGraceSeconds: peerGraceSecs, halfOpenLimitPerSource: halfOpenLimitPerIP,
+            registrationRatePerSource: registrationRatePerIP,
+            unvalidatedAllowanceBytes: unvalidatedAllowanceBytes,
+            unvalidatedRateBytes: unvalidatedRateBytes, ackRatePerSource: ackRatePerIP,
+            deniesSpecialSources: denySpecialSources)
+        let socket = try SocketConfiguration(
+            address: address, port: port, receiveBufferBytes: receiveBufferBytes,
+            usesOffload: !noOffload)
+        let format = logFormat
+        let logger = Logger(label: "quic-relay") { _ in
+            LineLogHandler(format: format, descriptor: STDOUT_FILENO)
+        }
+        if !noTUI { sayWhyHeadless() }
+        do {
+            var relay = try HeadlessRelay(
+                limits, socket: socket, logger: logger, logLevel: logLevel, drainSeconds: drainSecs)
+            relay.run()
+        } catch {
+            QuicRelay.fail(error.description, code: error.exitCode)
+        }
+    }
+
+    /// Says in one line why there is no dashboard although nobody asked for that.
+    private func sayWhyHeadless() {
+        let terminalType = Environment.value(of: "TERM")
+        let reason =
+            switch TerminalCheck.standardOutput(terminalType: terminalType) {
+            case .usable: "the dashboard is not part of this version"
+            case .unusable(let reason): reason
+            }
+        QuicRelay.say("running headless: \(reason) (--no-tui says so on purpose)")
+    }
+}
+
+extension Setting {
+    /// How long running sessions may go on after the relay was asked to stop.
+    static let drain = Setting(
+        name: "drain-secs", range: 0...86_400, defaultValue: 0, unit: "seconds",
+        summary: "When asked to stop, let sessions go on for this long; 0 ends at once.")
+}
+
+extension SystemError {
+    /// What the program exits with, after sysexits(3).
+    fileprivate var exitCode: Int32 {
+        switch errno.code {
+        case EACCES, EPERM: EX_NOPERM
+        case EADDRINUSE, EADDRNOTAVAIL: EX_UNAVAILABLE
+        default: EX_OSERR
+        }
+    }
+}
