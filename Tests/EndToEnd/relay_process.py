@@ -1,0 +1,148 @@
+"""The relay under test as a child process."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from peers import ACK, Address, Peer, free_ports, ping_pong, registration
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEFAULT_BINARY = ".build/release/quic-relay"
+
+# Walls, not expectations: the relay starts and stops in milliseconds.
+START_WALL_SECONDS = 30.0
+STOP_WALL_SECONDS = 10.0
+
+
+def relay_binary() -> Path:
+    """The relay to test: QUIC_RELAY_BINARY, or the release build of this repository."""
+    return REPOSITORY / os.environ.get("QUIC_RELAY_BINARY", DEFAULT_BINARY)
+
+
+def why_no_relay() -> str | None:
+    """What is wrong with the binary, if anything."""
+    binary = relay_binary()
+    if binary.is_file() and os.access(binary, os.X_OK):
+        return None
+    return (
+        f"no relay to test: {binary} is not an executable file. "
+        "Build it with `make build`, or set QUIC_RELAY_BINARY."
+    )
+
+
+class Relay:
+    """A running relay, and the peers that a test opened on it."""
+
+    def __init__(self, host: str, arguments: list[str], log: Path, rng: random.Random) -> None:
+        """Starts the relay on a free port and returns when it answers."""
+        self.address = Address(host, free_ports(host, 1)[0])
+        self.log = log
+        self._rng = rng
+        self._peers: list[Peer] = []
+        command = [str(relay_binary()), "--no-tui", "--bind", host]
+        command += ["--port", str(self.address.port), *arguments]
+        # Every flag also reads the environment; a developer's settings must not change the result.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("QUIC_RELAY_")}
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+        try:
+            self._await_answer()
+        except BaseException:
+            self._end()
+            raise
+
+    def output(self) -> str:
+        """What the relay printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def new_session(self) -> uuid.UUID:
+        """A session id that no other test uses."""
+        return uuid.UUID(int=self._rng.getrandbits(128), version=4)
+
+    def peer(self, host: str | None = None, port: int = 0) -> Peer:
+        """A peer of this relay, closed together with it."""
+        peer = Peer(self.address, host, port)
+        self._peers.append(peer)
+        return peer
+
+    def pair(self, *hosts: str, session: uuid.UUID | None = None) -> tuple[Peer, Peer]:
+        """Two peers bound to one session, both addresses validated.
+
+        On IPv4 they have two addresses, since a newcomer on the address of one is taken for that
+        one. IPv6 has a single loopback address.
+        """
+        if not hosts:
+            ipv6 = ":" in self.address.host
+            hosts = (self.address.host,) * 2 if ipv6 else ("127.0.0.2", "127.0.0.3")
+        session = session or self.new_session()
+        a, b = (self.peer(host) for host in hosts)
+        a.register(session)
+        b.register(session)
+        ping_pong(a, b)
+        return a, b
+
+    def stop(self) -> None:
+        """Ends the relay, which must still be running and must obey SIGTERM."""
+        for peer in self._peers:
+            peer.close()
+        early = self.process.poll()
+        on_request = self._end()
+        assert early is None, f"the relay ended by itself with status {early}\n{self.output()}"
+        assert on_request, f"SIGTERM did not end the relay in {STOP_WALL_SECONDS} s"
+        status = self.process.returncode
+        assert status in (0, -signal.SIGTERM, 128 + signal.SIGTERM), (
+            f"the relay answered SIGTERM with status {status}\n{self.output()}"
+        )
+
+    def _end(self) -> bool:
+        if self.process.poll() is not None:
+            return True
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_WALL_SECONDS)
+            return True
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return False
+
+    def _await_answer(self) -> None:
+        # From an address that no test uses, so that no test meets this peer's session (IPv4; IPv6
+        # has one loopback address, and there the session waits in vain until it times out).
+        host = self.address.host if ":" in self.address.host else "127.0.0.254"
+        deadline = time.monotonic() + START_WALL_SECONDS
+        line = registration(self.new_session())
+        with Peer(self.address, host) as probe:
+            while time.monotonic() < deadline:
+                status = self.process.poll()
+                if status is not None:
+                    raise AssertionError(
+                        f"the relay ended at start with status {status}\n{self.output()}"
+                    )
+                probe.send(line)
+                try:
+                    received = probe.receive(0.05)
+                except TimeoutError:
+                    continue
+                assert received == ACK, f"{received!r} answered a registration"
+                return
+        raise AssertionError(
+            f"the relay did not answer within {START_WALL_SECONDS} s\n{self.output()}"
+        )
+
+
+# The fixture `start_relay`: extra arguments, and `host=` for the address to bind to.
+StartRelay = Callable[..., Relay]
