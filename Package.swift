@@ -44,5 +44,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Sources/QuicRelay", swiftSettings: strict),
+
+        .testTarget(name: "RelayCoreTests", dependencies: ["RelayCore"], swiftSettings: strict),
     ]
 )

@@ -12,7 +12,7 @@ public struct RecordedEvent: BitwiseCopyable, Sendable {
 
 /// The most recent events, with a limit on how many alike are recorded.
 ///
-/// The ring holds 4,096 × 120 B = 480 KiB. Readers keep a cursor each; the oldest event is
+/// The ring holds 4,096 × 104 B = 416 KiB. Readers keep a cursor each; the oldest event is
 /// overwritten when the ring is full. Two limits keep an attacker from filling log and ring: one
 /// for events with the same key (one session's, or one source's refusals) and one for events of
 /// one kind.

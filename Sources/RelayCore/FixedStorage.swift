@@ -15,7 +15,7 @@ public struct FixedStorage<Element: BitwiseCopyable>: ~Copyable {
     /// Allocates memory for `count` elements and sets each to `value`.
     public init(count: Int, repeating value: Element) {
         precondition(count >= 0)
-        unsafe base = .allocate(capacity: count)
+        unsafe base = FixedStorage.allocate(count)
         unsafe base.initialize(repeating: value, count: count)
         self.count = count
     }
@@ -25,8 +25,15 @@ public struct FixedStorage<Element: BitwiseCopyable>: ~Copyable {
     @unsafe
     public init(uninitializedCount count: Int) {
         precondition(count >= 0)
-        unsafe base = .allocate(capacity: count)
+        unsafe base = FixedStorage.allocate(count)
         self.count = count
+    }
+
+    /// Memory that begins with a cache line, so that elements of 64 bytes are one line each.
+    private static func allocate(_ count: Int) -> UnsafeMutablePointer<Element> {
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: max(1, count * MemoryLayout<Element>.stride), alignment: 64)
+        return unsafe memory.bindMemory(to: Element.self, capacity: count)
     }
 
     deinit {

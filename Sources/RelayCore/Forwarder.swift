@@ -33,21 +33,27 @@ public enum Side: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     public var other: Side { self == .a ? .b : .a }
 }
 
-/// What the data path knows about a peer: where it is, and what came from it. 64 bytes, one cache
-/// line, beside its partner's.
+/// What the data path knows about a peer: where it is, and what came from it.
+///
+/// 64 bytes, one cache line, beside its partner's.
 struct ForwardingEntry: BitwiseCopyable {
     /// The peer's own address; `none` while the place is free.
     var address = TransportAddress.none
     /// Which of our addresses it sends to, and is sent to from.
     var local = LocalAddress.any
-    /// The peer's latest run in the plan being made; a stale number is harmless.
+    /// The peer's latest run in the plan being made. A number from an earlier batch is harmless:
+    /// the run that has it now is of another binding.
     var run: UInt16 = 0
     /// Whether datagrams from this peer may pass without asking the engine.
     var isOpen = false
+    /// Which of all bindings ever made this is, so that what was planned for one is never taken for
+    /// another's, not even when a place changes hands within a batch.
+    var binding: UInt32 = 0
     /// When the last datagram came from this address.
     var lastHeard = Instant.origin
     /// What was forwarded from this peer since its session began.
     var forwarded = Volume()
+    private var padding: UInt64 = 0
 }
 
 /// The data plane: an exact-match table from source address to partner.
@@ -59,6 +65,8 @@ struct Forwarder: ~Copyable {
     private var addresses: HashIndex
     private(set) var entries: FixedStorage<ForwardingEntry>
     private let hash: KeyedHash
+    /// How many bindings have been made; wraps, long after any plan that could refer to it.
+    private var bindings: UInt32 = 0
 
     /// 64 B and, in the index, 16 to 32 B for each peer.
     static func byteCount(peerLimit: Int) -> Int {
@@ -145,7 +153,9 @@ struct Forwarder: ~Copyable {
         _ peer: PeerNumber, to address: TransportAddress, on local: LocalAddress, at now: Instant
     ) {
         precondition(entries[peer.index].address == .none)
+        bindings &+= 1
         entries[peer.index].address = address
+        entries[peer.index].binding = bindings
         heard(from: peer, on: local, at: now)
         addresses.insert(peer.index, hash: hash(address))
     }
@@ -169,6 +179,12 @@ struct Forwarder: ~Copyable {
     ) {
         entries[peer.index].forwarded.add(datagrams: portion.datagramCount, bytes: portion.length)
         plan.append(portion, to: peer.partner, entry: &entries[peer.partner.index])
+    }
+
+    /// Whether a run's peer is still bound to the address that the run was planned for.
+    @inline(__always)
+    func isCurrent(_ run: TransmitPlan.Run) -> Bool {
+        !run.isReply && entries[run.peer.index].binding == run.binding
     }
 
     /// Takes back from the count what was planned for `peer` and could not be sent.

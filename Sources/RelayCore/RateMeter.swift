@@ -40,11 +40,13 @@ public struct Rates: BitwiseCopyable, Sendable, Equatable {
 /// age, so that a new session shows its true rate at once.
 struct RateMeter: BitwiseCopyable, Sendable {
     private(set) var rates = Rates()
-    private var total: UInt64 = 0
+    private var total: UInt64
     private var sampledAt: Instant
     private let startedAt: Instant
 
-    init(at now: Instant) {
+    /// Starts to measure a total that has grown to `total` by now.
+    init(at now: Instant, total: UInt64 = 0) {
+        self.total = total
         sampledAt = now
         startedAt = now
     }

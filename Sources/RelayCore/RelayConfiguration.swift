@@ -52,7 +52,7 @@ extension Setting {
         summary: "Sessions waiting for their second peer, for each source IP (IPv6: /64).")
     /// How many registrations that change something one source may make a second.
     public static let registrationRatePerSource = Setting(
-        name: "registration-rate-per-ip", range: 1...10_000_000, defaultValue: 1_000,
+        name: "registration-rate-per-ip", range: 1...1_000_000, defaultValue: 1_000,
         unit: "registrations a second",
         summary: "New registrations accepted from a source IP (IPv6: /64); 4 s' worth at once.")
     /// How many bytes an address gets at once before it has shown that it receives.
@@ -62,12 +62,12 @@ extension Setting {
         summary: "Forwarded at once to an address that has not shown that it receives.")
     /// How many bytes a second an address gets before it has shown that it receives.
     public static let unvalidatedRate = Setting(
-        name: "unvalidated-rate-bytes", range: 1...1_073_741_824, defaultValue: 65_536,
+        name: "unvalidated-rate-bytes", range: 1...1_000_000_000, defaultValue: 65_536,
         unit: "bytes a second",
         summary: "Forwarded after that to an address that has not shown that it receives.")
     /// How many acknowledgements a second the unvalidated addresses of one source get.
     public static let ackRatePerSource = Setting(
-        name: "ack-rate-per-ip", range: 1...10_000_000, defaultValue: 1_000,
+        name: "ack-rate-per-ip", range: 1...1_000_000, defaultValue: 1_000,
         unit: "replies a second",
         summary: "ACKs to the unvalidated addresses of a source IP (IPv6: /64).")
 

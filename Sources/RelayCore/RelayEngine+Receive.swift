@@ -6,6 +6,10 @@ extension RelayEngine {
     /// were under way.
     static let lateArrivalNanoseconds = Nanoseconds.perSecond
 
+    /// What an address that is not validated is charged for a datagram at the least: its IPv4 and UDP
+    /// headers. Empty ones would be free otherwise.
+    static let leastCharge = 28
+
     /// Decides what becomes of each datagram of a batch and fills the plan with what is to be sent.
     ///
     /// The plan refers to bytes in the batch: send it and `settle` it before the next receive.
@@ -15,13 +19,13 @@ extension RelayEngine {
         plan.begin()
         for slot in 0..<batch.count {
             let arrival = batch.arrivals[slot]
-            counters.received.add(datagrams: arrival.datagramCount, bytes: Int(arrival.length))
-            if !arrival.isTruncated,
-                forwarder.forward(arrival, slot: slot, of: batch, into: &plan, at: now)
-            {
-                continue
+            let count = arrival.datagramCount
+            counters.received.add(datagrams: count, bytes: Int(arrival.length))
+            if arrival.isTruncated || count > ReceiveBatch.trainDatagramLimit {
+                counters.drop(UInt64(count), .truncated, from: arrival.source, at: now)
+            } else if !forwarder.forward(arrival, slot: slot, of: batch, into: &plan, at: now) {
+                receivePunt(arrival, slot: slot, of: batch, into: &plan, at: now)
             }
-            receivePunt(arrival, slot: slot, of: batch, into: &plan, at: now)
         }
     }
 
@@ -37,14 +41,28 @@ extension RelayEngine {
                 counters.forwarded.add(
                     datagrams: sent, bytes: Int(run.byteCount) - Int(run.unsentBytes))
             }
-            guard unsent > 0 else { continue }
-            counters.drop(UInt64(unsent), run.unsentReason, from: run.destination, at: now)
-            if !run.isReply {
-                forwarder.unforward(
-                    datagrams: unsent, bytes: Int(run.unsentBytes), to: run.peer)
-                sessions.records[run.peer.session].dropped += UInt64(unsent)
+            // A session that ended since the run was planned has no account any more.
+            if forwarder.isCurrent(run) {
+                if sent > 0 { noteForwarded(to: run.peer) }
+                if unsent > 0 { noteUnsent(run) }
+            }
+            if unsent > 0 {
+                let source = run.isReply ? run.destination : .none
+                counters.drop(UInt64(unsent), run.unsentReason, from: source, at: now)
             }
         }
+    }
+
+    /// Notes that a peer was sent something. That of an open session has nothing left to show.
+    @inline(__always)
+    private mutating func noteForwarded(to peer: PeerNumber) {
+        if !forwarder.entries[peer.index].isOpen { peers[peer.index].wasForwardedTo = true }
+    }
+
+    private mutating func noteUnsent(_ run: TransmitPlan.Run) {
+        let count = Int(run.unsentDatagrams)
+        forwarder.unforward(datagrams: count, bytes: Int(run.unsentBytes), to: run.peer)
+        sessions.records[run.peer.session].dropped += UInt64(count)
     }
 
     /// Accounts for datagrams that the system dropped because the receive buffer was full.
@@ -60,13 +78,8 @@ extension RelayEngine {
         _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch,
         into plan: inout TransmitPlan, at now: Instant
     ) {
-        let count = arrival.datagramCount
-        guard !arrival.isTruncated, count <= ReceiveBatch.trainDatagramLimit else {
-            counters.drop(UInt64(count), .truncated, from: arrival.source, at: now)
-            return
-        }
         let segment = arrival.isTrain ? Int(arrival.segmentLength) : Int(arrival.length)
-        for number in 0..<count {
+        for number in 0..<arrival.datagramCount {
             let offset = number * segment
             let length = min(segment, Int(arrival.length) - offset)
             let portion = TransmitPlan.Portion(
@@ -120,7 +133,6 @@ extension RelayEngine {
         } else if !mayForward(portion.length, to: peer.partner, at: now) {
             reason = .unvalidated
         } else {
-            peers[peer.partner.index].wasForwardedTo = true
             forwarder.forward(portion, from: peer, into: &plan)
             return .forward
         }
@@ -134,7 +146,7 @@ extension RelayEngine {
         _ bytes: Int, to peer: PeerNumber, at now: Instant
     ) -> Bool {
         if peers[peer.index].validation != .none { return true }
-        let bytes = UInt64(bytes)
+        let bytes = UInt64(max(bytes, RelayEngine.leastCharge))
         let own = configuration.unvalidatedLimit
         let source = Int(peers[peer.index].source)
         guard peers[peer.index].allowance.canTake(bytes, under: own, at: now),
@@ -154,15 +166,5 @@ extension RelayEngine {
             .peerValidated(
                 id(peer.session), peer.side, forwarder.entries[peer.index].address, by: validation),
             at: now)
-    }
-
-    /// The peer that had this address before its last rebind.
-    private func formerPeer(at address: TransportAddress) -> PeerNumber? {
-        guard formerAddresses.count > 0 else { return nil }
-        var probe = formerAddresses.probe(hash(address))
-        while let number = formerAddresses.next(&probe) {
-            if peers[number].former == address { return PeerNumber(rawValue: UInt32(number)) }
-        }
-        return nil
     }
 }

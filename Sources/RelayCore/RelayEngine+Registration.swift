@@ -118,6 +118,8 @@ extension RelayEngine {
         bind(peer, to: arrival, at: now)
         record.source = peers[peer.index].source
         record.registeredAt = now
+        // What went to the old address shows nothing about the new one.
+        record.wasForwardedTo = record.wasForwardedTo && record.validation != .none
         record.former = old.address
         record.reboundAt = now
         peers[peer.index] = record

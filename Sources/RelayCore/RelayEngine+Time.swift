@@ -142,13 +142,19 @@ extension RelayEngine {
 
     private mutating func undoEvict(_ id: SessionID, at now: Instant) {
         guard let session = sessions.find(id), sessions.records[session].place == .quarantined,
-            sessions.hasRoom
+            sessions.hasRoom, hasPeer(session)
         else {
             log.record(.commandFailed(id), at: now)
             return
         }
         log.record(.evictionUndone(id), at: now)
         settlePlace(of: session)
+    }
+
+    /// Whether a peer is still there: an evicted session's may have registered elsewhere.
+    private func hasPeer(_ session: Int) -> Bool {
+        let a = PeerNumber(session: session, side: .a)
+        return address(of: a) != nil || address(of: a.partner) != nil
     }
 
     private mutating func endQuarantine(of session: Int, at now: Instant) {

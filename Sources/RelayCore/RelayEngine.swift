@@ -129,12 +129,16 @@ public struct RelayEngine: ~Copyable {
 
     /// Binds a free place to an address and gives it a fresh record.
     mutating func bind(_ peer: PeerNumber, to arrival: Arrival, at now: Instant) {
+        // Whoever had this address before, what comes from it now is this peer's.
+        if let former = formerPeer(at: arrival.source) { forgetFormerAddress(of: former) }
         let source = sources.record(of: arrival.source.ip)
         sources.retain(source)
         forwarder.bind(peer, to: arrival.source, on: arrival.local, at: now)
+        let forwarded = forwarder.entries[peer.index].forwarded
         peers[peer.index] = PeerRecord(
-            source: UInt32(source), registeredAt: now, bits: RateMeter(at: now),
-            datagrams: RateMeter(at: now))
+            source: UInt32(source), registeredAt: now,
+            bits: RateMeter(at: now, total: forwarded.bytes &* 8),
+            datagrams: RateMeter(at: now, total: forwarded.datagrams))
     }
 
     /// Frees a place.
@@ -215,6 +219,16 @@ public struct RelayEngine: ~Copyable {
                 bForwarded: forwarder.entries[a.partner.index].forwarded,
                 lifeNanoseconds: now.nanoseconds(since: sessions.records[session].openedAt)),
             at: now)
+    }
+
+    /// The peer that had this address before its last rebind.
+    func formerPeer(at address: TransportAddress) -> PeerNumber? {
+        guard formerAddresses.count > 0 else { return nil }
+        var probe = formerAddresses.probe(hash(address))
+        while let number = formerAddresses.next(&probe) {
+            if peers[number].former == address { return PeerNumber(rawValue: UInt32(number)) }
+        }
+        return nil
     }
 
     /// Forgets the address that a peer had before its last rebind.

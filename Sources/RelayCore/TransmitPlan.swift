@@ -59,6 +59,8 @@ public struct TransmitPlan: ~Copyable {
         var isClosed: Bool
         /// The peer that the datagrams go to; meaningless in a reply.
         var peer: PeerNumber
+        /// Which of all bindings the destination is.
+        var binding: UInt32
         /// Whether this is the relay's own reply.
         var isReply: Bool
     }
@@ -108,8 +110,9 @@ public struct TransmitPlan: ~Copyable {
         _ portion: Portion, to peer: PeerNumber, entry: inout ForwardingEntry
     ) {
         let open = Int(entry.run)
-        // A run number from an earlier batch is told by its run not being there or another's.
-        if open < runCount, runs[open].peer == peer, runs[open].takes(portion) {
+        if open < runCount, runs[open].binding == entry.binding, runs[open].local == entry.local,
+            runs[open].takes(portion)
+        {
             let piece = addPiece(slot: UInt16(portion.slot), portion.offset, portion.length)
             pieces[Int(runs[open].lastPiece)].next = piece
             runs[open].extend(by: portion, piece: piece)
@@ -138,7 +141,7 @@ public struct TransmitPlan: ~Copyable {
             firstPiece: piece, lastPiece: piece, pieceCount: 1,
             segmentLength: UInt16(portion.segmentLength),
             datagramCount: UInt16(portion.datagramCount), ecn: portion.ecn,
-            isClosed: portion.closesRun, peer: peer, isReply: false)
+            isClosed: portion.closesRun, peer: peer, binding: entry.binding, isReply: false)
         entry.run = UInt16(runCount)
         runCount += 1
     }
@@ -160,7 +163,7 @@ public struct TransmitPlan: ~Copyable {
         runs[runCount] = Run(
             destination: destination, local: local, byteCount: UInt32(length), firstPiece: piece,
             lastPiece: piece, pieceCount: 1, segmentLength: UInt16(length), datagramCount: 1,
-            ecn: 0, isClosed: true, peer: .none, isReply: true)
+            ecn: 0, isClosed: true, peer: .none, binding: 0, isReply: true)
         runCount += 1
         return true
     }

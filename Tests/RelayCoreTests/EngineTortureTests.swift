@@ -1,0 +1,170 @@
+import Testing
+
+@testable import RelayCore
+
+/// Random inputs from few addresses to few sessions, so that everything meets everything.
+struct Torture: ~Copyable {
+    /// Eight sources: six IPv4 addresses and two IPv6 blocks of two addresses each.
+    static let addresses: [TransportAddress] =
+        (0..<6).flatMap { number in
+            (0..<3).map { host(number, port: 5_000 + $0) }
+        }
+        + (0..<4).map {
+            TransportAddress(ip: IPAddress(high: 0x2001_0db8 << 32 + $0 / 2, low: $0), port: 9)
+        }
+    static let ips = addresses.reduce(into: [IPAddress]()) { ips, address in
+        if !ips.contains(address.ip) { ips.append(address.ip) }
+    }
+
+    let seed: UInt64
+    var random: SplitMix64
+    var relay: TestRelay
+    var step = 0
+
+    init(seed: UInt64, round: Int) throws(SettingError) {
+        self.seed = seed
+        random = SplitMix64(seed: seed &* 1_000 &+ UInt64(round))
+        relay = TestRelay(
+            try RelayConfiguration(
+                sessionLimit: 1 + random.below(10), sessionTimeoutSeconds: 1 + random.below(30),
+                peerGraceSeconds: 1 + random.below(12), halfOpenLimitPerSource: 1 + random.below(4),
+                registrationRatePerSource: [1, 1_000][random.below(2)],
+                unvalidatedAllowanceBytes: [1_472, 16_384][random.below(2)],
+                ackRatePerSource: [1, 1_000][random.below(2)]))
+    }
+
+    /// Takes one random step; false when something is broken, which has been recorded then.
+    mutating func takeStep(draining: Bool) -> Bool {
+        step += 1
+        switch random.below(100) {
+        case 0..<35: sendOne(registrationLine(session(random.below(16))))
+        case 35..<70: sendOne([UInt8](repeating: 0x81, count: random.below(30)))
+        case 70..<82: sendBatch()
+        case 82..<93: relay.wait(milliseconds: random.below([10, 600, 3_000][random.below(3)]))
+        case 93..<96: relay.apply(.evict(session(random.below(16))))
+        case 96..<99: relay.apply(.undoEvict(session(random.below(16))))
+        default: if draining { relay.apply(.drain) }
+        }
+        guard let broken = relay.engine.brokenInvariant(ips: Self.ips) else {
+            return true
+        }
+        Issue.record("seed \(seed), step \(step): \(broken)")
+        return false
+    }
+
+    private mutating func source() -> TransportAddress {
+        Self.addresses[random.below(Self.addresses.count)]
+    }
+
+    /// What comes from a peer goes to its partner or nowhere.
+    private mutating func sendOne(_ bytes: [UInt8]) {
+        let source = source()
+        let partner = relay.peer(at: source).flatMap { relay.engine.address(of: $0.partner) }
+        let isStranger = relay.peer(at: source) == nil
+        let isPayload = bytes.count < 40
+        let sent = relay.send(bytes, from: source)
+        for datagram in sent {
+            let isReply = datagram == acknowledgement(to: source) && !isPayload
+            // A stranger's payload passes only as a late datagram of a peer that has moved.
+            let isForwarded =
+                isPayload && datagram.bytes == bytes
+                && (datagram.destination == partner || isStranger)
+            if sent.count > 1 || !(isReply || isForwarded) {
+                Issue.record("seed \(seed), step \(step): \(datagram) from \(source)")
+            }
+        }
+    }
+
+    private mutating func sendBatch() {
+        let batch = (0..<2 + random.below(8)).map { _ in
+            let isRegistration = random.oneIn(2)
+            let payload = [UInt8](repeating: 0x82, count: random.below(200))
+            return TestRelay.Incoming(
+                source: source(),
+                bytes: isRegistration ? registrationLine(session(random.below(16))) : payload,
+                segmentLength: random.oneIn(3) ? 41 : 0, ecn: UInt8(random.below(4)))
+        }
+        let failures = random.below(4)
+        relay.receive(batch) { _ in
+            TestRelay.Failure(datagrams: failures, reason: .unreachable)
+        }
+    }
+}
+
+@Suite struct EngineTortureTests {
+    /// In a process of its own, so that a trap in the engine does not hide what other tests say.
+    @Test(arguments: [1, 2, 3, 4] as [UInt64])
+    func nothingEverBreaksAnInvariant(seed: UInt64) async {
+        await #expect(processExitsWith: .success) { [seed] in
+            for round in 0..<20 {
+                var torture = try Torture(seed: seed, round: round)
+                while torture.step < 2_500 {
+                    let isSound = torture.takeStep(draining: torture.step > 2_300)
+                    if !isSound || !torture.relay.engine.countsAgree() {
+                        Issue.record("seed \(seed), round \(round), step \(torture.step)")
+                        return
+                    }
+                }
+            }
+        }
+    }
+
+    /// The counts of half-open sessions, which many ways lead in and out of.
+    @Test(arguments: [5, 6] as [UInt64])
+    func waitingSessionsPerSourceAreCountedExactly(seed: UInt64) throws {
+        var random = SplitMix64(seed: seed)
+        var relay = TestRelay(
+            try RelayConfiguration(sessionLimit: 8, sessionTimeoutSeconds: 9))
+        for step in 0..<10_000 {
+            let id = session(random.below(14))
+            switch random.below(10) {
+            case 0: relay.apply(.evict(id))
+            case 1: relay.apply(.undoEvict(id))
+            case 2: relay.wait(milliseconds: random.below(2_000))
+            default:
+                let number = random.below(Torture.addresses.count)
+                relay.register(id, from: Torture.addresses[number])
+            }
+            if let broken = relay.engine.brokenInvariant(ips: Torture.ips) {
+                Issue.record("seed \(seed), step \(step): \(broken)")
+                return
+            }
+        }
+        #expect(relay.engine.rebinds > 0, "seed \(seed)")
+    }
+
+    /// A batch must have the effect of its datagrams received one by one, in the same order.
+    @Test(arguments: [7, 8, 9, 10] as [UInt64])
+    func aBatchIsWorthItsDatagramsOneByOne(seed: UInt64) throws {
+        var random = SplitMix64(seed: seed)
+        let configuration = try RelayConfiguration(
+            sessionLimit: 6, halfOpenLimitPerSource: 100, registrationRatePerSource: 1_000_000,
+            unvalidatedAllowanceBytes: 1 << 30, ackRatePerSource: 1_000_000)
+        var relay = TestRelay(configuration)
+        var twin = TestRelay(configuration)
+        for step in 0..<1_500 {
+            let batch = (0..<1 + random.below(12)).map { number in
+                let id = session(random.below(8))
+                return TestRelay.Incoming(
+                    source: Torture.addresses[random.below(9)],
+                    bytes: random.oneIn(3)
+                        ? registrationLine(id) : [UInt8(number), UInt8(truncatingIfNeeded: step)])
+            }
+            let sent = relay.receive(batch)
+            let expected = batch.flatMap { twin.receive([$0]) }
+            for address in Torture.addresses.prefix(9) {
+                let toAddress = sent.filter { $0.destination == address && $0.bytes.count == 2 }
+                let likewise = expected.filter { $0.destination == address && $0.bytes.count == 2 }
+                if toAddress != likewise || sent.count != expected.count {
+                    Issue.record("seed \(seed), batch \(step), to \(address)")
+                    return
+                }
+            }
+            let pause = random.below(700)
+            relay.wait(milliseconds: pause)
+            twin.wait(milliseconds: pause)
+        }
+        #expect(relay.engine.counters.forwarded == twin.engine.counters.forwarded)
+        #expect(relay.count(.paired) == twin.count(.paired))
+    }
+}
