@@ -99,12 +99,9 @@ struct Serve: ParsableCommand {
 
     /// Says in one line why there is no dashboard although nobody asked for that.
     private func sayWhyHeadless() {
-        let terminalType = Environment.value(of: "TERM")
         let reason =
-            switch TerminalCheck.standardOutput(terminalType: terminalType) {
-            case .usable: "the dashboard is not part of this version"
-            case .unusable(let reason): reason
-            }
+            Terminal.reasonNotToDraw(type: Environment.value(of: "TERM"))
+            ?? "the dashboard is not part of this version"
         QuicRelay.say("running headless: \(reason) (--no-tui says so on purpose)")
     }
 }

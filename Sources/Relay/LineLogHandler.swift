@@ -46,10 +46,12 @@ public struct LineLogHandler: LogHandler {
             var rest = UnsafeRawBufferPointer(bytes)
             // Sound: each write reads only what is left of the line.
             while unsafe !rest.isEmpty {
-                let written = unsafe write(descriptor, rest.baseAddress, rest.count)
-                if written < 0 && errno == EINTR { continue }
-                guard written > 0 else { return }
-                unsafe rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+                switch systemCall({ unsafe write(descriptor, rest.baseAddress, rest.count) }) {
+                case .done(let count):
+                    unsafe rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+                case .failed(let errno) where errno.code == EINTR: continue
+                case .failed: return
+                }
             }
         }
     }
