@@ -142,8 +142,8 @@ private struct SocketOptions {
         try systemCall("set \(name) for", subject) { trySet(level, option, value) ? 0 : -1 }
     }
 
-    /// Asks for what a datagram must not lose on its way: its ECN bits, its size (never a fragment),
-    /// the address that it was sent to.
+    /// Asks for what a datagram must not lose on its way: its ECN bits, its size (never a
+    /// fragment), the address that it was sent to.
     func setUnchangedForwarding(
         family: SocketFamily, isWildcard: Bool
     ) throws(SystemError) {

@@ -73,7 +73,7 @@ public struct HeadlessRelay: ~Copyable {
 
     private func logStart(_ configuration: RelayConfiguration) {
         let socket = service.socket
-        let memory = RelayEngine.byteCount(configuration: configuration)
+        let memory = RelayService.byteCount(configuration)
         events.log(
             .notice, "listening",
             [

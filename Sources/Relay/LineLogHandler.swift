@@ -56,10 +56,16 @@ public struct LineLogHandler: LogHandler {
         }
     }
 
-    /// The session first, as that is what one looks for, and `suppressed` last.
+    /// The fields that say who and where, in the order in which one reads them; others follow by
+    /// name, and how many lines were left out comes last.
+    private static let firstFields = [
+        "session", "session_id", "side", "address", "peer", "a", "b", "from", "to",
+    ]
+
     private static func order(_ left: String, _ right: String) -> Bool {
         func rank(_ name: String) -> Int {
-            name.hasPrefix("session") ? 0 : name == "suppressed" ? 2 : 1
+            let last = firstFields.count + (name == "suppressed" ? 1 : 0)
+            return firstFields.firstIndex(of: name) ?? last
         }
         return (rank(left), left) < (rank(right), right)
     }

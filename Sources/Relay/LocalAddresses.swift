@@ -5,7 +5,8 @@ internal import RelayCore
 /// A host with several addresses must answer from the one that it was asked at (RFC 1122 §4.1.3.5),
 /// and the core remembers a number of two bytes for it instead of an address of sixteen.
 struct LocalAddresses: ~Copyable {
-    /// Far more than a host's addresses. To those beyond it the system chooses where to answer from.
+    /// Far more than a host's addresses. To those beyond it the system chooses where to answer
+    /// from.
     static let limit = 256
 
     private var addresses = FixedStorage<IPAddress>(count: limit, repeating: .unspecified)

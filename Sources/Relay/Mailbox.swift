@@ -15,6 +15,11 @@ final class Mailbox: Sendable {
     /// Commands that wait for the worker, which takes them every 100 ms at the latest.
     static let commandLimit = 1_024
 
+    /// The memory that waiting events and commands take, in bytes.
+    static let byteCount =
+        eventLimit * MemoryLayout<RecordedEvent>.stride
+        + commandLimit * MemoryLayout<RelayCommand>.stride
+
     private struct Letters {
         var commands: [RelayCommand] = []
         var events: [RecordedEvent] = []

@@ -5,8 +5,8 @@ internal import RelayCore
 /// What `recvmmsg` needs to fill a batch: a header, a name and room for control messages for each
 /// slot, set up once and pointing into the batch's own bytes.
 ///
-/// Control messages come in 88 bytes at the most: UDP_GRO 24, IP_TOS or IPV6_TCLASS 24, IPV6_PKTINFO
-/// 40 or IP_PKTINFO 32.
+/// Control messages come in 88 bytes at the most: UDP_GRO 24, IP_TOS or IPV6_TCLASS 24,
+/// IPV6_PKTINFO 40 or IP_PKTINFO 32.
 @safe
 struct ReceiveBuffers: ~Copyable {
     private static let controlWords = 16  // × 8 B = 128 B, aligned for cmsghdr
@@ -42,8 +42,8 @@ struct ReceiveBuffers: ~Copyable {
         resetHeaders(count: count)
     }
 
-    /// Fills the batch with what there is, after waiting for the first datagram if asked to. Returns
-    /// why nothing could be received, if it was neither a time-out nor an interruption.
+    /// Fills the batch with what there is, after waiting for the first datagram if asked to.
+    /// Returns why nothing could be received, if it was neither a time-out nor an interruption.
     mutating func receive<Calls: MessageCalls & ~Copyable>(
         from calls: inout Calls, waits: Bool
     ) -> Errno? {

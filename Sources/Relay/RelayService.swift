@@ -28,9 +28,16 @@ public final class RelayService: Sendable {
     private let thread: SystemThread
 
     /// The longest that the worker waits in the kernel. It bounds how late a deadline is met and a
-    /// command seen when an interruption came between two system calls; ten returns a second cost an
-    /// idle relay about 0.01 % of a core.
+    /// command seen when an interruption came between two system calls; ten returns a second cost
+    /// an idle relay about 0.01 % of a core.
     static let longestWaitNanoseconds = 100 * Nanoseconds.perMillisecond
+
+    /// The memory that a relay takes when all of its tables and buffers are full, in bytes.
+    public static func byteCount(_ configuration: RelayConfiguration) -> Int {
+        RelayEngine.byteCount(configuration: configuration) + ReceiveBatch.byteCount
+            + TransmitPlan.byteCount + Mailbox.byteCount
+            + RelaySnapshot.byteCount(sessionLimit: configuration.sessionLimit)
+    }
 
     /// Opens the socket and starts to relay.
     public init(

@@ -83,8 +83,8 @@ struct SendBuffers: ~Copyable {
         }
     }
 
-    /// Sends the datagrams of a refused run one by one, and gives the offload up if that helps again
-    /// and again.
+    /// Sends the datagrams of a refused run one by one, and gives the offload up if that helps
+    /// again and again.
     private mutating func resend<Calls: MessageCalls & ~Copyable>(
         _ run: Int, of plan: inout TransmitPlan, _ received: borrowing ReceiveBuffers,
         after errno: Errno, _ calls: inout Calls

@@ -5,9 +5,9 @@
 /// be private: Swift 6.3 then fails to compile without optimisation.
 @safe
 public struct FixedStorage<Element: BitwiseCopyable>: ~Copyable {
-    // Sound because the memory is this value's alone (it cannot be copied), lives exactly as long as
-    // this value, and is only reached through an index that was checked against `count`. Elements
-    // are bitwise copyable, so none needs to be destroyed.
+    // Sound because the memory is this value's alone (it cannot be copied), lives exactly as long
+    // as this value, and is only reached through an index that was checked against `count`.
+    // Elements are bitwise copyable, so none needs to be destroyed.
     @usableFromInline let base: UnsafeMutablePointer<Element>
     /// How many elements there are.
     public let count: Int
@@ -21,7 +21,8 @@ public struct FixedStorage<Element: BitwiseCopyable>: ~Copyable {
     }
 
     /// Allocates memory for `count` elements without touching it, so that the system backs only
-    /// what is used with real memory. Whoever asks for this must write an element before reading it.
+    /// what is used with real memory. Whoever asks for this must write an element before reading
+    /// it.
     @unsafe
     public init(uninitializedCount count: Int) {
         precondition(count >= 0)
@@ -68,7 +69,7 @@ public struct FixedStorage<Element: BitwiseCopyable>: ~Copyable {
     public var baseAddress: UnsafeMutablePointer<Element> { unsafe base }
 }
 
-// Sound: this is a value with one owner. Whoever has it alone can reach its memory, and moving it to
-// another thread moves that with it; reading it from several threads changes nothing. The compiler
-// cannot see this through a pointer (Documentation/decisions/0003-fixed-storage.md).
+// Sound: this is a value with one owner. Whoever has it alone can reach its memory, and moving it
+// to another thread moves that with it; reading it from several threads changes nothing. The
+// compiler cannot see this through a pointer (Documentation/decisions/0003-fixed-storage.md).
 extension FixedStorage: @unchecked Sendable where Element: Sendable {}

@@ -71,8 +71,8 @@ struct RateMeter: BitwiseCopyable, Sendable {
         average += (rate - average) * RateMeter.weight(share)
     }
 
-    /// 1 − e^(−x) by a Padé approximant of the exponential, within 0.1 % up to x = 1; above that the
-    /// old average counts for nothing, which is what a gap longer than the window should do.
+    /// 1 − e^(−x) by a Padé approximant of the exponential, within 0.1 % up to x = 1; above that
+    /// the old average counts for nothing, which is what a gap longer than the window should do.
     private static func weight(_ x: Float) -> Float {
         guard x < 1 else { return 1 }
         return 1 - (12 - 6 * x + x * x) / (12 + 6 * x + x * x)

@@ -70,6 +70,9 @@ public struct ReceiveBatch: ~Copyable {
     /// (UDP_MAX_SEGMENTS since Linux 6.9).
     public static let trainDatagramLimit = 128
 
+    /// The memory that a batch takes when it is full, in bytes.
+    public static let byteCount = slotLimit * (slotStride + MemoryLayout<Arrival>.stride)
+
     /// How many slots are filled.
     public var count = 0 {
         didSet { precondition(count >= 0 && count <= ReceiveBatch.slotLimit) }

@@ -6,8 +6,8 @@ extension RelayEngine {
     /// were under way.
     static let lateArrivalNanoseconds = Nanoseconds.perSecond
 
-    /// What an address that is not validated is charged for a datagram at the least: its IPv4 and UDP
-    /// headers. Empty ones would be free otherwise.
+    /// What an address that is not validated is charged for a datagram at the least: its IPv4 and
+    /// UDP headers. Empty ones would be free otherwise.
     static let leastCharge = 28
 
     /// Decides what becomes of each datagram of a batch and fills the plan with what is to be sent.

@@ -213,8 +213,8 @@ extension RelayEngine {
         return isPlanned ? .reply : .drop(.acknowledgementRate)
     }
 
-    /// Whether nothing may be sent to this address: it is nobody's, everybody's or our own, or, where
-    /// that was asked for, not on the public internet.
+    /// Whether nothing may be sent to this address: it is nobody's, everybody's or our own, or,
+    /// where that was asked for, not on the public internet.
     private func isRefused(_ source: TransportAddress) -> Bool {
         if source.port == 0 || source.ip.isUnanswerable { return true }
         if configuration.deniesSpecialSources && source.ip.isSpecial { return true }

@@ -33,15 +33,15 @@ struct TotalMeters: BitwiseCopyable {
 }
 
 extension RelayEngine {
-    /// How long an evicted id is refused: deployed clients repeat their registration every 3 s for as
-    /// long as they live, so an eviction must outlast somebody's patience.
+    /// How long an evicted id is refused: deployed clients repeat their registration every 3 s for
+    /// as long as they live, so an eviction must outlast somebody's patience.
     static let quarantineNanoseconds = 120 * Nanoseconds.perSecond
 
     /// When `advance` has something to do next.
     public var nextDeadline: Instant { sweep.nextStepAt }
 
-    /// Does what is due: ends silent sessions and quarantines, takes rates, notices that draining is
-    /// over. Cheap when nothing is due; at most one step of the sweep in a call.
+    /// Does what is due: ends silent sessions and quarantines, takes rates, notices that draining
+    /// is over. Cheap when nothing is due; at most one step of the sweep in a call.
     public mutating func advance(to now: Instant) {
         guard now >= sweep.nextStepAt else { return }
         let used = sessions.used

@@ -31,8 +31,8 @@ struct PeerRecord: BitwiseCopyable {
 /// - Everything else is internal.
 ///
 /// The owner's loop: receive a batch from the system, `receive` it, send the plan, `settle` it,
-/// `advance` the clock, `apply` what operators asked, drain events; then wait for datagrams, at most
-/// until `nextDeadline`.
+/// `advance` the clock, `apply` what operators asked, drain events; then wait for datagrams, at
+/// most until `nextDeadline`.
 public struct RelayEngine: ~Copyable {
     /// What the engine was told at the start.
     public let configuration: RelayConfiguration
@@ -82,9 +82,11 @@ public struct RelayEngine: ~Copyable {
         totals = TotalMeters(at: now)
     }
 
-    /// The memory that the tables take when they are full, in bytes: about 700 for each session,
-    /// of which the indexes (128 to 256 a session) are touched at the start and the rest as far as
-    /// it is used. Beside it a worker has a receive batch (4.1 MiB) and a plan (0.6 MiB).
+    /// The memory that the tables take when they are full, in bytes.
+    ///
+    /// A session's peers take 2 × (64 + 136) B, its own record 64 B, its peers' sources 2 × 56 B
+    /// and the four indexes 112 to 224 B, together some 700 B. The indexes are touched at the
+    /// start, the rest as far as it is used.
     public static func byteCount(configuration: RelayConfiguration) -> Int {
         let peerLimit = 2 * SessionTable.recordCount(limit: configuration.sessionLimit)
         return Forwarder.byteCount(peerLimit: peerLimit)

@@ -94,6 +94,11 @@ public struct RelaySnapshot: ~Copyable, Sendable {
         count: DropReason.allCases.count, repeating: DropRecord())
     fileprivate var position = 0
 
+    /// The memory that a picture takes when it is full, in bytes.
+    public static func byteCount(sessionLimit: Int) -> Int {
+        SessionTable.recordCount(limit: sessionLimit) * MemoryLayout<SessionSnapshot>.stride
+    }
+
     /// Makes room for a relay with this limit of sessions, touched as far as it is used.
     public init(sessionLimit: Int) {
         // Sound: rows are read only below `sessionCount`, which grows as they are written.

@@ -28,12 +28,12 @@ struct SlotRules {
     /// How long a peer counts as live after its last datagram.
     var graceNanoseconds: UInt64
 
-    /// With both peers on the newcomer's IP, how long the longer silent one must have been silent to
-    /// count as moved. Two live peers of one QUIC connection are never both silent for half a second
-    /// while one of them registers.
+    /// With both peers on the newcomer's IP, how long the longer silent one must have been silent
+    /// to count as moved. Two live peers of one QUIC connection are never both silent for half a
+    /// second while one of them registers.
     static let movedSilenceNanoseconds = Nanoseconds.perSecond / 2
-    /// After how much silence a peer that was not heard since the other one registered from the same
-    /// IP counts as that one's own former address. The deployed client tries for 10 s only.
+    /// After how much silence a peer that was not heard since the other one registered from the
+    /// same IP counts as that one's own former address. The deployed client tries for 10 s only.
     static let shadowSilenceNanoseconds = 4 * Nanoseconds.perSecond
 
     /// Decides by the rules' own order: a free place (2), then by who shares the newcomer's IP (3).

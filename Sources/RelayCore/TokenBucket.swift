@@ -5,8 +5,8 @@ public struct RateLimit: Equatable, Sendable {
     /// The units that become available each second.
     public var perSecond: UInt64
 
-    /// Creates a limit. Rates are at least 1, so that no bucket stays empty for ever, and at most one
-    /// unit a nanosecond, so that none is free.
+    /// Creates a limit. Rates are at least 1, so that no bucket stays empty for ever, and at most
+    /// one unit a nanosecond, so that none is free.
     public init(burst: UInt64, perSecond: UInt64) {
         precondition(perSecond > 0 && perSecond <= Nanoseconds.perSecond)
         self.burst = burst

@@ -14,6 +14,11 @@ public struct TransmitPlan: ~Copyable {
     /// Bytes for replies: one of 4 bytes for every datagram of a full batch.
     public static let replyByteLimit = 4 * runLimit
 
+    /// The memory that a plan takes when it is full, in bytes.
+    public static let byteCount =
+        runLimit
+        * (MemoryLayout<Run>.stride + MemoryLayout<Piece>.stride) + replyByteLimit
+
     /// A contiguous part of a run's bytes.
     public struct Piece: BitwiseCopyable, Sendable {
         /// The receive slot that holds the bytes, or `replySlot`.
@@ -76,7 +81,7 @@ public struct TransmitPlan: ~Copyable {
     private var pieceCount = 0
     private var replyByteCount = 0
 
-    /// Allocates room for the plan of any batch: 8,192 × (56 + 12 + 4) B = 576 KiB, touched as far
+    /// Allocates room for the plan of any batch: 8,192 × (64 + 12 + 4) B = 640 KiB, touched as far
     /// as it is used.
     public init() {
         // Sound: runs, pieces and reply bytes are read only below their counts, and are written

@@ -5,7 +5,8 @@ import Testing
 @Suite struct TransmitPlanTests {
     private typealias Incoming = TestRelay.Incoming
 
-    /// A relay with open sessions whose peers `a` are hosts 0, 2, … and whose peers `b` follow them.
+    /// A relay with open sessions whose peers `a` are hosts 0, 2, … and whose peers `b` follow
+    /// them.
     private static func relay(sessions: Int = 1) throws -> TestRelay {
         var relay = try TestRelay()
         for number in 0..<sessions {
