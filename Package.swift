@@ -45,6 +45,8 @@ let package = Package(
             ],
             path: "Sources/QuicRelay", swiftSettings: strict),
 
+        .testTarget(
+            name: "TidyTests", dependencies: ["Relay", "RelayCore"], swiftSettings: strict),
         .testTarget(name: "RelayCoreTests", dependencies: ["RelayCore"], swiftSettings: strict),
     ]
 )

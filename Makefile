@@ -1,0 +1,58 @@
+# One word a target. `make run` and `make test` install the Debian packages that they need.
+
+SWIFT ?= swift
+ARGS ?=
+
+RELAY := .build/release/quic-relay
+CHECKS := .build/release/relay-checks
+PYTHON := .build/python/bin/python
+
+.PHONY: help run build test unit simulate allocations e2e lint clean
+.DEFAULT_GOAL := help
+
+help: ## Show the targets.
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: build ## Build what is out of date and start the relay: make run ARGS="--port 4433"
+	$(RELAY) $(ARGS)
+
+build: packages ## Build the relay into .build/release/quic-relay.
+	$(SWIFT) build -c release --product quic-relay
+
+test: unit simulate allocations e2e ## Run every test, some minutes on two cores.
+	@echo "make test: all passed"
+
+unit: packages ## Tidy, unit, edge and program tests.
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build
+
+simulate: checks ## 200 seeds of the simulation, in two processes that must agree.
+	$(CHECKS) simulate --seeds 200 | tee .build/simulation-1.txt
+	$(CHECKS) simulate --seeds 200 > .build/simulation-2.txt
+	cmp .build/simulation-1.txt .build/simulation-2.txt
+
+allocations: checks ## Heap allocations of a forwarding relay: none.
+	$(CHECKS) allocations --datagrams 1000000
+
+e2e: build $(PYTHON) ## Real QUIC programs and raw sockets through the relay.
+	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) $(PYTHON) -m pytest Tests/EndToEnd
+
+lint: ## Check the style; swift format -i -r Sources Tests Package.swift mends most of it.
+	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
+
+clean: ## Remove everything that was built.
+	rm -rf .build
+
+.PHONY: packages checks
+packages:
+	@.ci/install-packages libncurses-dev
+
+checks: packages
+	$(SWIFT) build -c release --product relay-checks
+
+# Remade when the requirements change; --clear, since half a virtual environment is worse than none.
+$(PYTHON): Tests/EndToEnd/requirements.txt
+	@.ci/install-packages python3-venv
+	python3 -m venv --clear .build/python
+	.build/python/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
