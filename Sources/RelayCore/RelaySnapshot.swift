@@ -83,13 +83,19 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
 public struct RelaySnapshot: ~Copyable, Sendable {
     /// Sessions copied in a turn: 2,048 × 208 B take some 50 µs.
     static let rowsPerTurn = 2_048
+    /// The most recent events that a picture has: 256 × 104 B = 26 KiB.
+    public static let eventLimit = 256
 
     /// The relay as a whole.
-    public internal(set) var totals = RelayTotals()
+    public fileprivate(set) var totals = RelayTotals()
     /// How many sessions there are in `sessions`.
-    public internal(set) var sessionCount = 0
+    public fileprivate(set) var sessionCount = 0
     /// The sessions; read the first `sessionCount`.
-    public internal(set) var sessions: FixedStorage<SessionSnapshot>
+    public fileprivate(set) var sessions: FixedStorage<SessionSnapshot>
+    /// How many events there are in `events`.
+    public fileprivate(set) var eventCount = 0
+    /// The most recent events, oldest first; read the first `eventCount`.
+    public fileprivate(set) var events: FixedStorage<RecordedEvent>
     private var drops = FixedStorage<DropRecord>(
         count: DropReason.allCases.count, repeating: DropRecord())
     fileprivate var position = 0
@@ -97,13 +103,15 @@ public struct RelaySnapshot: ~Copyable, Sendable {
     /// The memory that a picture takes when it is full, in bytes.
     public static func byteCount(sessionLimit: Int) -> Int {
         SessionTable.recordCount(limit: sessionLimit) * MemoryLayout<SessionSnapshot>.stride
+            + eventLimit * MemoryLayout<RecordedEvent>.stride
     }
 
     /// Makes room for a relay with this limit of sessions, touched as far as it is used.
     public init(sessionLimit: Int) {
-        // Sound: rows are read only below `sessionCount`, which grows as they are written.
+        // Sound: both are read only below their counts, which grow as they are written.
         unsafe sessions = FixedStorage(
             uninitializedCount: SessionTable.recordCount(limit: sessionLimit))
+        unsafe events = FixedStorage(uninitializedCount: RelaySnapshot.eventLimit)
     }
 
     /// What was dropped for `reason`.
@@ -133,7 +141,18 @@ extension RelayEngine {
         for reason in DropReason.allCases {
             snapshot.setDrops(counters.drops(reason), for: reason)
         }
+        copyEvents(into: &snapshot)
         return true
+    }
+
+    private func copyEvents(into snapshot: inout RelaySnapshot) {
+        let limit = UInt64(RelaySnapshot.eventLimit)
+        var cursor = log.latest > limit ? log.latest - limit : 0
+        snapshot.eventCount = 0
+        while let event = log.next(after: &cursor) {
+            snapshot.events[snapshot.eventCount] = event
+            snapshot.eventCount += 1
+        }
     }
 
     /// The relay as a whole, now.

@@ -77,6 +77,24 @@ import Testing
         #expect(snapshot.drops(.unknownSource).lastSource == host(9))
     }
 
+    @Test func aPictureHasTheMostRecentEventsOldestFirst() throws {
+        var relay = TestRelay(try RelayConfiguration(sessionLimit: 1_000))
+        var snapshot = RelaySnapshot(sessionLimit: 1_000)
+        relay.register(id, from: a)
+        relay.register(id, from: b)
+        _ = relay.engine.fill(&snapshot, at: relay.now)
+        #expect(snapshot.eventCount == 2)
+        #expect(snapshot.events[0].event == .sessionOpened(id, at: a))
+        #expect(snapshot.events[1].event == .sessionPaired(id, a: a, b: b))
+        for number in 3...400 { relay.register(session(number), from: host(number)) }
+        _ = relay.engine.fill(&snapshot, at: relay.now)
+        #expect(snapshot.eventCount == RelaySnapshot.eventLimit)
+        let sequences = (0..<snapshot.eventCount).map { snapshot.events[$0].sequence }
+        #expect(sequences == Array(145...400))
+        let last = snapshot.events[snapshot.eventCount - 1].event
+        #expect(last == .sessionOpened(session(400), at: host(400)))
+    }
+
     @Test func manySessionsAreFilledInInTurns() throws {
         var relay = TestRelay(
             try RelayConfiguration(
