@@ -107,8 +107,9 @@ public struct HeadlessRelay: ~Copyable {
         events.log(.notice, name, HeadlessRelay.fields(totals))
     }
 
+    /// The totals, and of the drops those reasons that there were.
     private static func fields(_ totals: RelayTotals) -> [String: String] {
-        [
+        var fields = [
             "sessions_paired": "\(totals.pairedSessions)",
             "sessions_waiting": "\(totals.waitingSessions)",
             "received": "\(totals.received.datagrams)",
@@ -120,5 +121,9 @@ public struct HeadlessRelay: ~Copyable {
             "bits_per_s": "\(Int(totals.bits.oneMinute))",
             "events_suppressed": "\(totals.suppressedEvents)",
         ]
+        for reason in DropReason.allCases where totals.drops[reason] > 0 {
+            fields["dropped_\(reason.name)"] = "\(totals.drops[reason])"
+        }
+        return fields
     }
 }

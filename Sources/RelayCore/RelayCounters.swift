@@ -37,6 +37,20 @@ public struct DropRecord: BitwiseCopyable, Sendable {
     public var lastSource = TransportAddress.none
 }
 
+/// How many datagrams were dropped for each reason.
+public struct DropTally: BitwiseCopyable, Sendable {
+    private var counts = InlineArray<16, UInt64>(repeating: 0)
+
+    /// None.
+    public init() {}
+
+    /// The number for one reason.
+    public internal(set) subscript(reason: DropReason) -> UInt64 {
+        get { counts[Int(reason.rawValue)] }
+        set { counts[Int(reason.rawValue)] = newValue }
+    }
+}
+
 /// What has become of every datagram that reached the relay's socket.
 ///
 /// Between two batches `received` equals `forwarded` + `replied` + the sum of all drops. Datagrams
@@ -62,6 +76,13 @@ public struct RelayCounters: ~Copyable {
     /// The sum of all drops.
     public var dropped: UInt64 {
         DropReason.allCases.reduce(0) { $0 + drops($1).datagrams }
+    }
+
+    /// The drops by reason.
+    var tally: DropTally {
+        var tally = DropTally()
+        for reason in DropReason.allCases { tally[reason] = drops(reason).datagrams }
+        return tally
     }
 
     mutating func drop(

@@ -61,6 +61,8 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
     public var replied: UInt64 = 0
     /// Datagrams that were dropped, for any reason.
     public var dropped: UInt64 = 0
+    /// The same by reason.
+    public var drops = DropTally()
     /// How often a peer's address changed.
     public var rebinds: UInt64 = 0
     /// Events that were left out because too many were alike.
@@ -70,7 +72,7 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
     /// What is forwarded, in datagrams a second.
     public var datagrams = Rates()
     /// What is dropped, in datagrams a second.
-    public var drops = Rates()
+    public var dropRates = Rates()
 
     /// A relay that has done nothing yet.
     public init() {}
@@ -169,11 +171,12 @@ extension RelayEngine {
         result.forwarded = counters.forwarded
         result.replied = counters.replied
         result.dropped = counters.dropped
+        result.drops = counters.tally
         result.rebinds = rebinds
         result.suppressedEvents = log.suppressed
         result.bits = totals.bits.rates
         result.datagrams = totals.datagrams.rates
-        result.drops = totals.dropped.rates
+        result.dropRates = totals.dropped.rates
         return result
     }
 

@@ -45,6 +45,18 @@ import Testing
         #expect(drain(log, &other).count == 2)
     }
 
+    @Test func aFloodOfOneKindLeavesRoomForOthers() {
+        var log = log()
+        var cursor: UInt64 = 0
+        for number in 0..<100_000 {
+            log.record(.sessionOpened(session(number), at: host(1)), at: start)
+        }
+        let refused = RelayEvent.registrationRefused(session(1), from: host(1), .sessionLimit)
+        for _ in 0..<10 { log.record(refused, at: start) }
+        // Its bucket is shared with some of the flood's keys, but not used up by them.
+        #expect(drain(log, &cursor).filter { $0.event == refused }.count >= 5)
+    }
+
     @Test func eventsWithOneKeyAreLimitedAndTheNextOneTellsHowManyWereLeftOut() {
         var log = log()
         var cursor: UInt64 = 0
