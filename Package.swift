@@ -48,5 +48,11 @@ let package = Package(
         .testTarget(
             name: "TidyTests", dependencies: ["Relay", "RelayCore"], swiftSettings: strict),
         .testTarget(name: "RelayCoreTests", dependencies: ["RelayCore"], swiftSettings: strict),
+        .testTarget(
+            name: "RelayTests",
+            dependencies: [
+                "Relay", "RelayCore", "CLinux", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
     ]
 )

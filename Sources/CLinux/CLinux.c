@@ -50,6 +50,11 @@ int clinux_read_signal(int fd) {
     return length == sizeof info ? (int)info.ssi_signo : length < 0 ? -1 : 0;
 }
 
+int clinux_is_ignored(int number) {
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 void clinux_name_thread(const char *name) {
     pthread_setname_np(pthread_self(), name);
 }

@@ -23,7 +23,9 @@ extension Serve {
     /// The environment's settings as arguments, except for those that `given` sets itself.
     static func argumentsFromEnvironment(besides given: [String]) -> [String] {
         // Only the relay itself is set up this way; other commands and help take none of it.
-        guard given.first.map({ $0.hasPrefix("-") || $0 == "serve" }) ?? true else { return [] }
+        let isServe = given.first.map { $0.hasPrefix("-") || $0 == "serve" } ?? true
+        let asksOnly = given.contains { ["-h", "--help", "--version"].contains($0) }
+        guard isServe && !asksOnly else { return [] }
         func isGiven(_ option: String) -> Bool {
             given.contains { $0 == "--\(option)" || $0.hasPrefix("--\(option)=") }
         }

@@ -1,4 +1,3 @@
-internal import Glibc
 public import Logging
 
 /// How a log line looks.
@@ -15,7 +14,7 @@ public enum LogFormat: String, CaseIterable, Sendable {
 /// same facts under the same names. Times are UTC with milliseconds (RFC 3339).
 public struct LineLogHandler: LogHandler {
     private let format: LogFormat
-    private let descriptor: Int32
+    private let output: LogOutput
 
     /// See `LogHandler`.
     public var logLevel = Logger.Level.info
@@ -25,7 +24,7 @@ public struct LineLogHandler: LogHandler {
     /// Writes to an open descriptor, such as 1, the standard output.
     public init(format: LogFormat, descriptor: Int32) {
         self.format = format
-        self.descriptor = descriptor
+        output = LogOutput(descriptor: descriptor)
     }
 
     /// See `LogHandler`.
@@ -34,26 +33,23 @@ public struct LineLogHandler: LogHandler {
         set { metadata[key] = newValue }
     }
 
-    /// Writes the line. One that cannot be written is lost: there is nobody to tell.
+    /// Writes the line, and before it how many were lost while nobody read.
     public func log(event: LogEvent) {
+        let lost = output.takeLost()
+        if lost > 0 { write(.warning, "log_lines_lost", ["count": "\(lost)"]) }
         let fields = metadata.merging(event.metadata ?? [:]) { _, own in own }
-        var line = line(
-            time: timestamp(unixMilliseconds: MonotonicClock.unixMilliseconds()),
-            level: event.level.rawValue, event: event.message.description,
-            fields: fields.sorted { LineLogHandler.order($0.key, $1.key) }
-                .map { (name: $0.key, value: $0.value.description) })
-        line.withUTF8 { bytes in
-            var rest = UnsafeRawBufferPointer(bytes)
-            // Sound: each write reads only what is left of the line.
-            while unsafe !rest.isEmpty {
-                switch systemCall({ unsafe write(descriptor, rest.baseAddress, rest.count) }) {
-                case .done(let count):
-                    unsafe rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-                case .failed(let errno) where errno.code == EINTR: continue
-                case .failed: return
-                }
-            }
-        }
+        write(event.level, event.message.description, fields)
+    }
+
+    private func write(_ level: Logger.Level, _ event: String, _ fields: Logger.Metadata) {
+        let sorted = fields.sorted { LineLogHandler.order($0.key, $1.key) }
+        output.write(
+            line(
+                time: timestamp(unixMilliseconds: MonotonicClock.unixMilliseconds()),
+                level: level.rawValue, event: event,
+                fields: sorted.map { (name: $0.key, value: $0.value.description) }),
+            // Start, summaries and end are notices: few, and what one looks for afterwards.
+            isWorthWaitingFor: level == .notice)
     }
 
     /// The fields that say who and where, in the order in which one reads them; others follow by

@@ -72,7 +72,7 @@ struct MessageBatch: ~Copyable {
         var index = Int(run.firstPiece)
         for _ in 0..<run.pieceCount {
             let piece = plan.pieces[index]
-            addVector(piece, offset: 0, length: Int(piece.length), of: plan, received)
+            addVector(piece, of: plan, received)
             index = Int(piece.next)
         }
         addMessage(
@@ -80,25 +80,26 @@ struct MessageBatch: ~Copyable {
             Content(run: number, datagrams: run.datagramCount, bytes: run.byteCount))
     }
 
-    /// Adds one datagram of a run: `length` bytes at `offset` of `piece`.
+    /// Adds one datagram of a run.
     mutating func add(
-        datagramOf number: Int, piece: TransmitPlan.Piece, offset: Int, length: Int,
-        of plan: borrowing TransmitPlan, _ received: borrowing ReceiveBuffers
+        datagram: TransmitPlan.Piece, run number: Int, of plan: borrowing TransmitPlan,
+        _ received: borrowing ReceiveBuffers
     ) {
         let run = plan.runs[number]
         let firstVector = vectorCount
-        addVector(piece, offset: offset, length: length, of: plan, received)
+        addVector(datagram, of: plan, received)
         addMessage(
             run, from: received.locals[run.local], firstVector: firstVector,
-            Content(run: number, datagrams: 1, bytes: UInt32(length)))
+            Content(run: number, datagrams: 1, bytes: datagram.length))
     }
 
     @inline(__always)
     private mutating func addVector(
-        _ piece: TransmitPlan.Piece, offset: Int, length: Int, of plan: borrowing TransmitPlan,
+        _ piece: TransmitPlan.Piece, of plan: borrowing TransmitPlan,
         _ received: borrowing ReceiveBuffers
     ) {
-        let start = Int(piece.offset) + offset
+        let start = Int(piece.offset)
+        let length = Int(piece.length)
         if piece.slot == TransmitPlan.Piece.replySlot {
             unsafe vectors[vectorCount] = iovec(
                 iov_base: plan.replyBytes.baseAddress + start, iov_len: length)

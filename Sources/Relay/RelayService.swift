@@ -106,10 +106,11 @@ public final class RelayService: Sendable {
             configuration: configuration, logLevel: logLevel,
             secret: (random.next(), random.next()), at: MonotonicClock.now())
         let family = socket.family
-        let port = socket.boundAddress.port
+        let address = socket.boundAddress
         let canSegment = socket.canSegment
         var worker = Worker(
-            calls: socket, family: family, port: port, usesOffload: canSegment, engine: engine)
+            calls: socket, family: family, address: address, usesOffload: canSegment,
+            engine: engine)
         var eventCursor: UInt64 = 0
         var totalsAt = Instant.origin
         var request = Mailbox.Request.nothing

@@ -31,11 +31,15 @@ struct SendBuffers: ~Copyable {
         through calls: inout Calls
     ) {
         for run in 0..<plan.runCount {
-            if messages.isFull { flush(&plan, of: received, through: &calls) }
-            if usesOffload || plan.runs[run].datagramCount == 1 {
+            if usesOffload {
+                if messages.isFull { flush(&plan, of: received, through: &calls) }
                 messages.add(run: run, of: plan, received)
-            } else {
-                sendSingly(run, of: &plan, received, through: &calls)
+                continue
+            }
+            var walk = plan.walk(run: run)
+            while let datagram = plan.nextDatagram(&walk) {
+                if messages.isFull { flush(&plan, of: received, through: &calls) }
+                messages.add(datagram: datagram, run: run, of: plan, received)
             }
         }
         flush(&plan, of: received, through: &calls)
@@ -89,33 +93,18 @@ struct SendBuffers: ~Copyable {
         _ run: Int, of plan: inout TransmitPlan, _ received: borrowing ReceiveBuffers,
         after errno: Errno, _ calls: inout Calls
     ) {
-        sendSingly(run, of: &plan, received, through: &calls)
+        var walk = plan.walk(run: run)
+        while let datagram = plan.nextDatagram(&walk) {
+            if singles.isFull { flushSingles(&plan, through: &calls) }
+            singles.add(datagram: datagram, run: run, of: plan, received)
+        }
+        flushSingles(&plan, through: &calls)
         guard plan.runs[run].unsentDatagrams == 0 else { return }
         offloadFailures += 1
         if offloadFailures >= SendBuffers.offloadFailureLimit {
             usesOffload = false
             offloadError = errno
         }
-    }
-
-    /// Sends each datagram of a run as a message of its own.
-    private mutating func sendSingly<Calls: MessageCalls & ~Copyable>(
-        _ run: Int, of plan: inout TransmitPlan, _ received: borrowing ReceiveBuffers,
-        through calls: inout Calls
-    ) {
-        let segmentLength = Int(plan.runs[run].segmentLength)
-        var index = Int(plan.runs[run].firstPiece)
-        for _ in 0..<plan.runs[run].pieceCount {
-            let piece = plan.pieces[index]
-            for offset in stride(from: 0, to: Int(piece.length), by: segmentLength) {
-                if singles.isFull { flushSingles(&plan, through: &calls) }
-                singles.add(
-                    datagramOf: run, piece: piece, offset: offset,
-                    length: min(segmentLength, Int(piece.length) - offset), of: plan, received)
-            }
-            index = Int(piece.next)
-        }
-        flushSingles(&plan, through: &calls)
     }
 
     private mutating func flushSingles<Calls: MessageCalls & ~Copyable>(
@@ -126,6 +115,9 @@ struct SendBuffers: ~Copyable {
             switch singles.send(from: first, through: &calls) {
             case .done(let sent): first += sent
             case .failed(let errno) where errno.code == EINTR: continue
+            case .failed(let errno) where errno.code == EAGAIN:
+                plan.markUnsent(singles, first..<singles.count, because: .sendBufferFull)
+                first = singles.count
             case .failed(let errno):
                 plan.markUnsent(singles, first..<first + 1, because: errno.dropReason)
                 first += 1

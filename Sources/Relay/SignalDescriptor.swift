@@ -21,7 +21,9 @@ public struct SignalDescriptor: ~Copyable {
         // Sound: these calls read and write the one set that they are given. A closed pipe, on the
         // other hand, is told by write(2); nobody needs the signal for it.
         unsafe sigemptyset(&signals)
-        for signal in [SIGTERM, SIGINT, SIGHUP] { unsafe sigaddset(&signals, signal) }
+        for signal in [SIGTERM, SIGINT, SIGHUP] where clinux_is_ignored(signal) == 0 {
+            unsafe sigaddset(&signals, signal)
+        }
         let descriptor = try systemCall("signalfd") { unsafe Int(clinux_signalfd(&signals)) }
         unsafe sigaddset(&signals, SIGPIPE)
         file = FileDescriptor(descriptor)

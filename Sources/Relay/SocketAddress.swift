@@ -7,6 +7,8 @@ public import RelayCore
 extension IPAddress {
     /// Reads an address from its text form, without a zone or a port.
     public init?(_ text: String) {
+        // The system would read no further than a zero byte.
+        guard !text.utf8.contains(0) else { return nil }
         var v4 = in_addr()
         var v6 = in6_addr()
         // Sound: inet_pton reads the string up to its zero byte and writes one address.

@@ -11,17 +11,19 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     private var knownLocals = 1
     private var knownDrops: UInt32 = 0
     private var dropsDueAt = Instant.origin
-    private let port: UInt16
+    private let address: TransportAddress
     /// The engine, for whoever asks or commands between two turns.
     var engine: RelayEngine
 
     init(
-        calls: consuming Calls, family: SocketFamily, port: UInt16, usesOffload: Bool,
-        engine: consuming RelayEngine
+        calls: consuming Calls, family: SocketFamily, address: TransportAddress,
+        usesOffload: Bool, engine: consuming RelayEngine
     ) {
         self.calls = calls
-        self.port = port
+        self.address = address
         self.engine = engine
+        // Bound to one address we are not told with each datagram where it was sent to.
+        self.engine.addOwnAddress(address)
         sender = SendBuffers(family: family, usesOffload: usesOffload)
     }
 
@@ -60,7 +62,7 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     private mutating func noteNewLocals() {
         for number in knownLocals..<receiver.locals.count {
             let ip = receiver.locals[LocalAddress(number: UInt16(number))]
-            engine.addOwnAddress(TransportAddress(ip: ip, port: port))
+            engine.addOwnAddress(TransportAddress(ip: ip, port: address.port))
         }
         knownLocals = receiver.locals.count
     }

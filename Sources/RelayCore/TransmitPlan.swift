@@ -173,6 +173,38 @@ public struct TransmitPlan: ~Copyable {
         return true
     }
 
+    /// A walk over the single datagrams of a run.
+    public struct DatagramWalk {
+        fileprivate var piece: Int
+        fileprivate var piecesLeft: Int
+        fileprivate var offset = 0
+        fileprivate let segmentLength: Int
+    }
+
+    /// Starts a walk over the datagrams of a run, in order.
+    public func walk(run number: Int) -> DatagramWalk {
+        DatagramWalk(
+            piece: Int(runs[number].firstPiece), piecesLeft: Int(runs[number].pieceCount),
+            segmentLength: Int(runs[number].segmentLength))
+    }
+
+    /// The next datagram as a piece of its own; nothing after the last.
+    public func nextDatagram(_ walk: inout DatagramWalk) -> Piece? {
+        guard walk.piecesLeft > 0 else { return nil }
+        let piece = pieces[walk.piece]
+        var datagram = piece
+        datagram.offset += UInt32(walk.offset)
+        datagram.length = min(UInt32(walk.segmentLength), piece.length - UInt32(walk.offset))
+        walk.offset += walk.segmentLength
+        // A piece's last datagram may be shorter, or the only one and empty.
+        if walk.offset >= Int(piece.length) {
+            walk.piece = Int(piece.next)
+            walk.piecesLeft -= 1
+            walk.offset = 0
+        }
+        return datagram
+    }
+
     @inline(__always)
     private mutating func addPiece(slot: UInt16, _ offset: Int, _ length: Int) -> UInt16 {
         let number = pieceCount

@@ -12,7 +12,7 @@ struct StyleTests {
         "Sources/RelayCore/TransmitPlan.swift",
         // System calls.
         "Sources/Relay/DatagramSocket.swift", "Sources/Relay/HeadlessRelay.swift",
-        "Sources/Relay/LineLogHandler.swift", "Sources/Relay/Mailbox.swift",
+        "Sources/Relay/LogOutput.swift", "Sources/Relay/Mailbox.swift",
         "Sources/Relay/MessageBatch.swift", "Sources/Relay/MessageCalls.swift",
         "Sources/Relay/MonotonicClock.swift", "Sources/Relay/ReceiveBuffers.swift",
         "Sources/Relay/SignalDescriptor.swift", "Sources/Relay/SocketAddress.swift",

@@ -45,6 +45,9 @@ int clinux_signalfd(const sigset_t *signals);
 /* The signal number of the next of a signalfd's signals, 0 when there is none, -1 with errno. */
 int clinux_read_signal(int fd);
 
+/* Whether a signal is ignored. One that is held back as well would be readable all the same. */
+int clinux_is_ignored(int number);
+
 /* Names the calling thread, as top(1) and gdb show it; at most 15 characters. */
 void clinux_name_thread(const char *name);
 /* Makes `number` interrupt system calls of the thread that gets it, and do nothing else. */

@@ -1,0 +1,166 @@
+import Logging
+import Testing
+
+@testable import Relay
+@testable import RelayCore
+
+@Suite("Events as log lines")
+struct EventLoggerTests {
+    private static let id = SessionID(high: 0x0011_2233_4455_6677, low: 0x8899_aabb_ccdd_eeff)
+    private static let a = TransportAddress(ip: IPAddress(v4: 0xc000_0201), port: 1)
+    private static let b = TransportAddress(ip: IPAddress(high: 1 << 48, low: 2), port: 3)
+
+    /// Each case with the line that it becomes, without session and time.
+    private static let lines: [(event: RelayEvent, line: String)] = [
+        (.sessionOpened(id, at: a), "info session_opened peer=192.0.2.1:1"),
+        (.sessionPaired(id, a: a, b: b), "info session_paired a=192.0.2.1:1 b=[1::2]:3"),
+        (
+            .peerValidated(id, .b, a, by: .data),
+            "debug peer_validated side=B peer=192.0.2.1:1 by=data"
+        ),
+        (
+            .peerRebound(
+                id, .a, from: a, to: b, evidence: .registration, silenceNanoseconds: 1_999_999),
+            "info peer_rebound side=A from=192.0.2.1:1 to=[1::2]:3 evidence=registration gap_ms=1"
+        ),
+        (
+            .peerReplaced(id, .b, from: b, to: a, silenceNanoseconds: 12_000_000_000),
+            "info peer_replaced side=B from=[1::2]:3 to=192.0.2.1:1 gap_ms=12000"
+        ),
+        (.peerLeft(id, .a, a), "info peer_left side=A peer=192.0.2.1:1"),
+        (
+            .registrationRefused(id, from: b, .sessionFull),
+            "warning registration_refused from=[1::2]:3 reason=session_full"
+        ),
+        (
+            .sessionEnded(
+                id, .idle, aForwarded: Volume(datagrams: 1, bytes: 2),
+                bForwarded: Volume(datagrams: 3, bytes: 4), lifeNanoseconds: 61_900_000_000),
+            "info session_ended a_bytes=2 a_datagrams=1 b_bytes=4 b_datagrams=3 reason=idle secs=61"
+        ),
+        (.evictionUndone(id), "notice eviction_undone"),
+        (.quarantineEnded(id), "debug quarantine_ended"),
+        (.commandFailed(id), "warning command_failed"),
+        (.drainStarted(sessions: 4), "notice drain_started sessions=4"),
+        (.drained, "notice drained"),
+        (
+            .logLevelChanged(from: .trace, to: .debug),
+            "notice log_level_changed from=trace to=debug"
+        ),
+        (.offloadDisabled(errno: 5), #"warning offload_disabled error="Input/output error""#),
+        (.receiveFailed(errno: 12), #"warning receive_failed error="Cannot allocate memory""#),
+    ]
+
+    /// A new case fails to compile here: give it a line above.
+    private static func number(_ event: RelayEvent) -> Int {
+        switch event {
+        case .sessionOpened: 0
+        case .sessionPaired: 1
+        case .peerValidated: 2
+        case .peerRebound: 3
+        case .peerReplaced: 4
+        case .peerLeft: 5
+        case .registrationRefused: 6
+        case .sessionEnded: 7
+        case .evictionUndone: 8
+        case .quarantineEnded: 9
+        case .commandFailed: 10
+        case .drainStarted: 11
+        case .drained: 12
+        case .logLevelChanged: 13
+        case .offloadDisabled: 14
+        case .receiveFailed: 15
+        }
+    }
+
+    private let pipe = Pipe()
+
+    private func logger(_ level: LogLevel) -> EventLogger {
+        let pipe = pipe
+        return EventLogger(
+            Logger(label: "test") { _ in
+                LineLogHandler(format: .text, descriptor: pipe.writeEnd)
+            }, level: level)
+    }
+
+    private func recorded(
+        _ event: RelayEvent, _ sequence: UInt64 = 1, suppressed: UInt32 = 0
+    ) -> RecordedEvent {
+        RecordedEvent(
+            sequence: sequence, time: .origin, suppressed: suppressed, event: event)
+    }
+
+    /// What was written, line by line, without the times; a last line is added so that there is
+    /// always something to read.
+    private func lines() -> [String] {
+        logger(.info).log(.error, "end", [:])
+        return pipe.text().split(separator: "\n").map { $0.dropFirst(25).description }.dropLast()
+    }
+
+    @Test func everyEventHasItsLine() {
+        #expect(EventLoggerTests.lines.map { EventLoggerTests.number($0.event) } == Array(0..<16))
+        for (event, line) in EventLoggerTests.lines {
+            var logger = logger(.debug)
+            logger.log(recorded(event))
+            let words = line.split(separator: " ", maxSplits: 2).map(String.init)
+            let session = event.session == nil ? [] : ["session=00112233"]
+            #expect(
+                lines() == [(words.prefix(2) + session + words.dropFirst(2)).joined(separator: " ")]
+            )
+        }
+    }
+
+    @Test(arguments: LogLevel.allCases)
+    func theIdIsShownWholeOnlyAtTrace(level: LogLevel) {
+        var logger = logger(level)
+        logger.log(recorded(.registrationRefused(EventLoggerTests.id, from: .none, .evicted)))
+        logger.log(recorded(.commandFailed(EventLoggerTests.id), 2))
+        let text = lines().joined(separator: "\n")
+        let whole = "session_id=00112233-4455-6677-8899-aabbccddeeff"
+        #expect(text.contains(whole) == (level == .trace))
+        #expect(text.contains("44556677") == false)
+        #expect(text.contains("4455-6677") == (level == .trace))
+        #expect(text.contains("session=00112233 ") == (level >= .warning))
+    }
+
+    @Test func whatWasSuppressedIsSaid() {
+        var logger = logger(.info)
+        logger.log(recorded(.drained, suppressed: 312))
+        logger.log(recorded(.drained, 2))
+        #expect(lines() == ["notice drained suppressed=312", "notice drained"])
+    }
+
+    @Test func eventsThatWereLostAreSaid() {
+        var logger = logger(.info)
+        for sequence in [3, 4, 10, 11] as [UInt64] { logger.log(recorded(.drained, sequence)) }
+        #expect(
+            lines() == [
+                "warning events_lost count=2", "notice drained", "notice drained",
+                "warning events_lost count=5", "notice drained", "notice drained",
+            ])
+    }
+
+    @Test(arguments: [
+        (LogLevel.info, LogLevel.error), (.error, .info), (.debug, .info),
+        (.warning, .trace), (.notice, .warning), (.trace, .error),
+    ])
+    func aChangeOfLevelIsSeenBothWaysAndHolds(from: LogLevel, to: LogLevel) {
+        var logger = logger(from)
+        logger.log(recorded(.logLevelChanged(from: from, to: to)))
+        let change = "notice log_level_changed from=\(from.name) to=\(to.name)"
+        #expect(lines() == [change])
+        for (sequence, level) in LogLevel.allCases.enumerated() {
+            logger.log(level, "line\(sequence)", [:])
+        }
+        let shown = LogLevel.allCases.filter { $0 <= to }.map(\.name)
+        #expect(lines().map { $0.prefix(while: { $0 != " " }).description } == shown)
+    }
+
+    @Test func whatIsBelowTheLevelIsNotShown() {
+        var logger = logger(.notice)
+        logger.log(recorded(.sessionOpened(EventLoggerTests.id, at: EventLoggerTests.a)))
+        logger.log(recorded(.quarantineEnded(EventLoggerTests.id), 2))
+        logger.log(recorded(.drained, 3))
+        #expect(lines() == ["notice drained"])
+    }
+}

@@ -1,0 +1,116 @@
+import RelayCore
+import Testing
+
+@testable import Relay
+
+@Suite("Where the worker and the others meet")
+struct MailboxTests {
+    private let now = Instant(nanoseconds: 1_000 * Nanoseconds.perSecond)
+
+    private func engine() throws -> RelayEngine {
+        RelayEngine(
+            configuration: try RelayConfiguration(sessionLimit: 8), secret: (1, 2), at: now)
+    }
+
+    @Test func commandsBeyondTheLimitAreRefusedUntilSomeAreTaken() throws {
+        let mailbox = try Mailbox(sessionLimit: 8)
+        var engine = try engine()
+        for round in 0..<2 {
+            for number in 0..<Mailbox.commandLimit {
+                #expect(mailbox.submit(.setLogLevel(.debug)), "round \(round), \(number)")
+            }
+            #expect(!mailbox.submit(.drain))
+            #expect(mailbox.mayHaveWork)
+            #expect(mailbox.work(for: &engine, at: now) == .nothing)
+            #expect(!mailbox.mayHaveWork)
+        }
+        #expect(engine.state == .serving)
+        #expect(engine.logLevel == .debug)
+        #expect(mailbox.submit(.drain))
+        _ = mailbox.work(for: &engine, at: now)
+        #expect(engine.state == .draining)
+    }
+
+    @Test func commandsAreAppliedInOrder() throws {
+        let mailbox = try Mailbox(sessionLimit: 8)
+        var engine = try engine()
+        for level in [LogLevel.trace, .error, .debug] {
+            #expect(mailbox.submit(.setLogLevel(level)))
+        }
+        _ = mailbox.work(for: &engine, at: now)
+        #expect(
+            engine.events == [
+                .logLevelChanged(from: .info, to: .trace),
+                .logLevelChanged(from: .trace, to: .error),
+                .logLevelChanged(from: .error, to: .debug),
+            ])
+    }
+
+    @Test func aStopComesAfterTheCommandsBeforeIt() throws {
+        let mailbox = try Mailbox(sessionLimit: 8)
+        var engine = try engine()
+        #expect(mailbox.submit(.drain))
+        mailbox.requestStop()
+        #expect(mailbox.work(for: &engine, at: now) == .stop)
+        #expect(engine.state == .draining)
+    }
+
+    @Test func eventsBeyondTheLimitWaitAndThenTheOldestAreLost() throws {
+        let mailbox = try Mailbox(sessionLimit: 8)
+        var engine = try engine()
+        var cursor: UInt64 = 0
+        // A second apart, none of them counts as one too many.
+        var moment = now
+        for number in 0..<10_000 {
+            moment = moment.advanced(byNanoseconds: Nanoseconds.perSecond)
+            engine.note(.drainStarted(sessions: number), at: moment)
+            mailbox.publish(from: engine, after: &cursor, totals: nil)
+        }
+        let first = mailbox.takeEvents().map(\.sequence)
+        #expect(first == Array(1...UInt64(Mailbox.eventLimit)))
+        mailbox.publish(from: engine, after: &cursor, totals: nil)
+        let rest = mailbox.takeEvents().map(\.sequence)
+        #expect(rest.last == 10_000)
+        #expect(rest == Array((10_000 - UInt64(rest.count) + 1)...10_000))
+        #expect(rest.count <= Mailbox.eventLimit)
+        #expect(mailbox.takeEvents().isEmpty)
+    }
+
+    @Test func theNoticeIsReadableExactlyWhileThereAreEvents() throws {
+        let mailbox = try Mailbox(sessionLimit: 8)
+        var engine = try engine()
+        var cursor: UInt64 = 0
+        mailbox.publish(from: engine, after: &cursor, totals: nil)
+        #expect(!isReadable(mailbox.noticeDescriptor))
+        engine.note(.drained, at: now)
+        mailbox.publish(from: engine, after: &cursor, totals: nil)
+        #expect(isReadable(mailbox.noticeDescriptor))
+        #expect(mailbox.takeEvents().map(\.event) == [.drained])
+        #expect(!isReadable(mailbox.noticeDescriptor))
+        // Notices are not counted up to where the descriptor would refuse them.
+        for _ in 0..<1_000 { mailbox.publish(from: engine, after: &cursor, totals: nil) }
+        #expect(!isReadable(mailbox.noticeDescriptor))
+    }
+
+    @Test func aPictureIsThereOnceItWasAskedForAndMade() throws {
+        let mailbox = try Mailbox(sessionLimit: 8)
+        var engine = try engine()
+        mailbox.requestPicture()
+        let early = mailbox.withPicture { $0.totals.sessionLimit }
+        #expect(early == nil)
+        #expect(mailbox.work(for: &engine, at: now) == .nothing)
+        let made = mailbox.withPicture { $0.totals.sessionLimit }
+        #expect(made == 8)
+        #expect(!mailbox.mayHaveWork)
+    }
+
+    @Test func totalsAreThoseThatWerePublishedLast() throws {
+        let mailbox = try Mailbox(sessionLimit: 8)
+        let engine = try engine()
+        var cursor: UInt64 = 0
+        #expect(mailbox.totals.sessionLimit == 0)
+        mailbox.publish(from: engine, after: &cursor, totals: engine.currentTotals(at: now))
+        mailbox.publish(from: engine, after: &cursor, totals: nil)
+        #expect(mailbox.totals.sessionLimit == 8)
+    }
+}
