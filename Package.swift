@@ -54,5 +54,7 @@ let package = Package(
                 "Relay", "RelayCore", "CLinux", .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
+        .testTarget(
+            name: "ProgramTests", dependencies: ["quic-relay"], swiftSettings: strict),
     ]
 )

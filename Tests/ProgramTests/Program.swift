@@ -1,0 +1,150 @@
+import Glibc
+import Testing
+
+/// The program as a process.
+final class Program {
+    /// What its standard output is.
+    enum Output {
+        case pipe
+        case terminal
+    }
+
+    let process: pid_t
+    private let output: Descriptor
+    private let errors: Descriptor
+    /// Readable, at its end, once the process is gone: it alone has the other end.
+    private let life: Descriptor
+    private var pending: [UInt8] = []
+    private var ending: Ending?
+
+    /// The built program, beside the test bundle.
+    static func path() throws -> String {
+        let bundle = ownPath()
+        let folder = bundle.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+        let path = folder.joined(separator: "/") + "/quic-relay"
+        try #require(isExecutable(path), "\(path) is missing: build the product quic-relay")
+        return path
+    }
+
+    /// Starts it. `shell` is a script that ends in running "$@", the program and its arguments.
+    init(
+        _ arguments: [String], environment: [String: String] = [:], output kind: Output = .pipe,
+        shell: String? = nil
+    ) throws {
+        let input = makePipe()
+        let errors = makePipe()
+        let life = makePipe()
+        let output: (ours: Descriptor, programs: Descriptor)
+        switch kind {
+        case .pipe:
+            let pipe = makePipe()
+            output = (pipe.reading, pipe.writing)
+        case .terminal:
+            output = try #require(makeTerminal(), "no pseudo-terminal")
+        }
+        let inherited = ["PATH", "LD_LIBRARY_PATH"].compactMap { name in
+            variable(name).map { "\(name)=\($0)" }
+        }
+        let path = try Program.path()
+        process = try #require(
+            spawn(
+                shell == nil ? path : "/bin/sh",
+                shell.map { ["-c", $0, "sh", path] + arguments } ?? arguments,
+                environment: inherited + environment.map { "\($0.key)=\($0.value)" },
+                descriptors: [
+                    input.reading.raw, output.programs.raw, errors.writing.raw, life.writing.raw,
+                ]))
+        self.output = output.ours
+        self.errors = errors.reading
+        self.life = life.reading
+    }
+
+    deinit {
+        guard ending == nil else { return }
+        _ = kill(process, SIGKILL)
+        _ = reap(process)
+    }
+
+    /// Whether it has not ended yet.
+    var isRunning: Bool { !life.waitUntilReadable(milliseconds: 0) }
+
+    func signal(_ number: Int32) {
+        _ = kill(process, number)
+    }
+
+    /// The next line that it writes; nothing at the end, or if none comes in time.
+    func nextLine(withinMilliseconds wait: Int32 = patienceMilliseconds) -> String? {
+        while true {
+            if let end = pending.firstIndex(of: UInt8(ascii: "\n")) {
+                let line = String(decoding: pending[..<end], as: UTF8.self)
+                pending.removeFirst(end + 1)
+                return line.hasSuffix("\r") ? String(line.dropLast()) : line
+            }
+            guard output.waitUntilReadable(milliseconds: wait) else { return nil }
+            let bytes = output.read()
+            if bytes.isEmpty { return nil }
+            pending += bytes
+        }
+    }
+
+    /// All lines that are still to come, once it has ended.
+    func remainingLines() -> [String] {
+        var lines: [String] = []
+        while let line = nextLine() { lines.append(line) }
+        return lines
+    }
+
+    /// What it wrote to standard error, line by line, once it has ended.
+    func errorLines() -> [String] {
+        var bytes: [UInt8] = []
+        while errors.waitUntilReadable() {
+            let more = errors.read()
+            if more.isEmpty { break }
+            bytes += more
+        }
+        return String(decoding: bytes, as: UTF8.self).split(
+            separator: "\n", omittingEmptySubsequences: false
+        ).dropLast().map(String.init)
+    }
+
+    /// How it ends, which it must in time.
+    func waitForEnd() throws -> Ending {
+        if let ending { return ending }
+        try #require(life.waitUntilReadable(), "the process does not end")
+        let ending = reap(process)
+        self.ending = ending
+        return ending
+    }
+
+    // MARK: Its output
+
+    /// Nobody reads it any more.
+    func closeOutput() {
+        output.close()
+    }
+
+    /// How much of it waits to be read.
+    var waitingOutput: Int { output.waitingBytes }
+
+    /// A figure of the process in KiB, such as VmRSS (proc_pid_status(5)).
+    func kibibytes(_ name: String) throws -> Int {
+        let file = try #require(openFile("/proc/\(process)/status"))
+        let text = String(decoding: file.read(), as: UTF8.self)
+        let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("\(name):") })
+        return try #require(line.split(separator: " ").dropLast().last.flatMap { Int($0) })
+    }
+}
+
+/// A run of the program that ends by itself.
+struct Run {
+    let ending: Ending
+    let output: [String]
+    let errors: [String]
+
+    init(_ arguments: [String], environment: [String: String] = [:]) throws {
+        let program = try Program(arguments, environment: environment)
+        ending = try program.waitForEnd()
+        output = program.remainingLines()
+        errors = program.errorLines()
+    }
+}
