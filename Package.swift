@@ -45,9 +45,21 @@ let package = Package(
             ],
             path: "Sources/QuicRelay", swiftSettings: strict),
 
+        .target(
+            name: "RelaySimulator", dependencies: ["RelayCore"], path: "Tests/RelaySimulator",
+            swiftSettings: strict),
+        .target(
+            name: "CAllocationCounter", path: "Tests/CAllocationCounter",
+            cSettings: [.treatAllWarnings(as: .error)]),
+        .executableTarget(
+            name: "relay-checks",
+            dependencies: ["RelaySimulator", "Relay", "RelayCore", "CAllocationCounter"],
+            path: "Tests/RelayChecks", swiftSettings: strict),
         .testTarget(
             name: "TidyTests", dependencies: ["Relay", "RelayCore"], swiftSettings: strict),
         .testTarget(name: "RelayCoreTests", dependencies: ["RelayCore"], swiftSettings: strict),
+        .testTarget(
+            name: "RelaySimulatorTests", dependencies: ["RelaySimulator"], swiftSettings: strict),
         .testTarget(
             name: "RelayTests",
             dependencies: [

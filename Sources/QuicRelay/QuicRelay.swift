@@ -12,6 +12,8 @@ struct QuicRelay: ParsableCommand {
         defaultSubcommand: Serve.self)
 
     static func main() {
+        // Whoever closes our output gets no more of it; that is no reason to end.
+        _ = signal(SIGPIPE, SIG_IGN)
         let given = Array(CommandLine.arguments.dropFirst())
         do {
             var command = try parseAsRoot(given + Serve.argumentsFromEnvironment(besides: given))

@@ -18,14 +18,12 @@ public struct SignalDescriptor: ~Copyable {
     /// Holds the signals back from now on and makes them readable.
     public init() throws(SystemError) {
         var signals = sigset_t()
-        // Sound: these calls read and write the one set that they are given. A closed pipe, on the
-        // other hand, is told by write(2); nobody needs the signal for it.
+        // Sound: these calls read and write the one set that they are given.
         unsafe sigemptyset(&signals)
         for signal in [SIGTERM, SIGINT, SIGHUP] where clinux_is_ignored(signal) == 0 {
             unsafe sigaddset(&signals, signal)
         }
         let descriptor = try systemCall("signalfd") { unsafe Int(clinux_signalfd(&signals)) }
-        unsafe sigaddset(&signals, SIGPIPE)
         file = FileDescriptor(descriptor)
         unsafe sigprocmask(SIG_BLOCK, &signals, nil)
     }

@@ -56,8 +56,8 @@ struct EventLog: ~Copyable {
         let kind = event.kind
         let key = event.key
         let bucket = Int(hash(key.high, key.low, UInt64(kind))) % EventLog.bucketCount
-        // The kind comes first: a flood of one kind, each with a key of its own, must not use up the
-        // buckets that other kinds' keys share with it.
+        // The kind comes first: a flood of one kind, each with a key of its own, must not use up
+        // the buckets that other kinds' keys share with it.
         guard kinds[kind].canTake(1, under: EventLog.kindLimit, at: now),
             keys[bucket].tokens.take(1, under: EventLog.keyLimit, at: now),
             kinds[kind].take(1, under: EventLog.kindLimit, at: now)

@@ -13,6 +13,8 @@ struct Sweep: BitwiseCopyable {
     fileprivate var position = 0
     /// Sessions with two live peers that this pass has seen.
     fileprivate var liveSessions = 0
+    /// Whether this pass began before the drain did: then it has not seen every session.
+    fileprivate var isOlderThanDrain = false
 
     init(at now: Instant) {
         nextStepAt = now
@@ -41,9 +43,16 @@ extension RelayEngine {
     public var nextDeadline: Instant { sweep.nextStepAt }
 
     /// Does what is due: ends silent sessions and quarantines, takes rates, notices that draining
-    /// is over. Cheap when nothing is due; at most one step of the sweep in a call.
+    /// is over. Cheap when nothing is due. Called late it catches up, by one pass at the most.
     public mutating func advance(to now: Instant) {
         guard now >= sweep.nextStepAt else { return }
+        if now.nanoseconds(since: sweep.nextStepAt) > Sweep.passNanoseconds {
+            sweep.nextStepAt = Instant(nanoseconds: now.nanoseconds - Sweep.passNanoseconds)
+        }
+        while now >= sweep.nextStepAt { takeStep(at: now) }
+    }
+
+    private mutating func takeStep(at now: Instant) {
         let used = sessions.used
         let steps = max(Sweep.minimumSteps, (used + Sweep.stepLimit - 1) / Sweep.stepLimit)
         let end = min(used, sweep.position + (used + steps - 1) / steps)
@@ -52,7 +61,9 @@ extension RelayEngine {
             sweep.position += 1
         }
         if sweep.position >= used { finishPass(at: now) }
-        sweep.nextStepAt = now.advanced(byNanoseconds: Sweep.passNanoseconds / UInt64(steps))
+        // Counted from when the step was due, so that being late does not add up over a pass.
+        sweep.nextStepAt = sweep.nextStepAt.advanced(
+            byNanoseconds: Sweep.passNanoseconds / UInt64(steps))
     }
 
     private mutating func visit(_ session: Int, at now: Instant) {
@@ -95,10 +106,11 @@ extension RelayEngine {
         totals.bits.sample(total: counters.forwarded.bytes &* 8, at: now)
         totals.datagrams.sample(total: counters.forwarded.datagrams, at: now)
         totals.dropped.sample(total: counters.dropped, at: now)
-        if state == .draining && sweep.liveSessions == 0 {
+        if state == .draining && sweep.liveSessions == 0 && !sweep.isOlderThanDrain {
             state = .drained
             log.record(.drained, at: now)
         }
+        sweep.isOlderThanDrain = false
         sweep.liveSessions = 0
         sweep.position = 0
     }
@@ -113,9 +125,7 @@ extension RelayEngine {
         case .drain:
             guard state == .serving else { return }
             state = .draining
-            // A pass that began before must not end the drain: it has not seen every session.
-            sweep.liveSessions = 0
-            sweep.position = 0
+            sweep.isOlderThanDrain = true
             log.record(.drainStarted(sessions: sessions.liveCount), at: now)
         case .setLogLevel(let level):
             let former = logLevel

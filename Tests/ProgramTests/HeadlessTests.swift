@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @Suite("Running without a dashboard")
@@ -35,5 +36,12 @@ struct HeadlessTests {
     @Test(arguments: [(Program.Output.pipe, nil), (.terminal, "dumb"), (.terminal, "xterm")])
     func askedForItIsSilent(output: Program.Output, terminal: String?) throws {
         #expect(try notice(["--no-tui"], output: output, terminal: terminal) == [])
+    }
+
+    @Test func aNoticeThatNobodyReadsDoesNotEndIt() throws {
+        let program = try Program(["--port", "0", "--bind", "127.0.0.1"], readsErrors: false)
+        #expect(program.nextLine()?.contains(" listening ") == true)
+        program.signal(SIGTERM)
+        #expect(try program.waitForEnd() == .exit(0))
     }
 }

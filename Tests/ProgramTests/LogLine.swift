@@ -11,6 +11,11 @@ struct LogLine {
     /// The value of a field that is a number.
     func number(_ name: String) -> Int? { values[name].flatMap { Int($0) } }
 
+    /// The sum of all fields whose names begin like this.
+    func sum(_ prefix: String) -> Int {
+        values.reduce(0) { $0 + ($1.key.hasPrefix(prefix) ? Int($1.value) ?? 0 : 0) }
+    }
+
     /// Reads a line of either format; nothing if it is neither.
     init?(_ text: String) {
         self.text = text

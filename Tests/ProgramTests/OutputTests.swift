@@ -55,23 +55,37 @@ struct OutputTests {
     @Test func aReaderThatStallsDoesNotStopItAndIsToldWhatItMissed() throws {
         var (relay, pair) = try stalledRelay()
         for _ in 0..<500 { try pair.exchange() }
-        // Some is read, so that there is room again; what happens next says what was lost.
-        var lines = try (0..<300).map { _ in try relay.nextLine() }
-        let newcomer = try TestPeer(relay, host: 10)
-        try newcomer.register("00000000-0000-4000-8000-000000000010")
-        lines += try relay.lines(until: "log_lines_lost")
+        // Once it is read again, the next thing that happens says what was lost before.
+        var lines: [LogLine] = []
+        var newcomers: [TestPeer] = []
+        func latestID() -> String { "00000000-0000-4000-8000-\(100_000_000_000 + newcomers.count)" }
+        while lines.allSatisfy({ $0["session_id"] != latestID() }), newcomers.count < 100 {
+            if let text = relay.program.nextLine(withinMilliseconds: 100) {
+                lines.append(try #require(LogLine(text), "\(text)"))
+            } else {
+                newcomers.append(try TestPeer(relay, host: 10))
+                try newcomers.last?.register(latestID())
+            }
+        }
         lines += try relay.end()
         let lost = lines.reduce(0) {
             $0 + ($1.event == "log_lines_lost" ? $1.number("count") ?? 0 : 0)
         }
         let told = lines.filter { $0.event.hasPrefix("session_") || $0.event == "peer_validated" }
-        // Each new session opens, and ends when its peer opens the next; then there are the pair,
-        // which opens, pairs and is validated twice, and the newcomer.
-        #expect(told.count + lost == OutputTests.sessions * 2 - 1 + 4 + 1)
         let summary = try #require(lines.last)
         #expect(summary.event == "stopped")
+        // Keys share buckets by a hash with a secret of its own in each run, so that now and then
+        // one is too full for an event.
+        let suppressed = try #require(summary.number("events_suppressed"))
+        // Each new session opens, and ends when its peer opens the next; then there are the pair,
+        // which opens, pairs and is validated twice, and the newcomers.
+        #expect(
+            told.count + lost + suppressed
+                == OutputTests.sessions * 2 - 1 + 4 + newcomers.count)
         #expect(summary.number("forwarded") == 2 * pair.count)
-        #expect(summary.number("received") == 2 * pair.count + 2 + OutputTests.sessions + 1)
+        #expect(
+            summary.number("received") == 2 * pair.count + 2 + OutputTests.sessions
+                + newcomers.count)
     }
 
     @Test func aReaderThatStallsDoesNotKeepItFromEnding() throws {

@@ -29,10 +29,11 @@ final class Program {
     /// Starts it. `shell` is a script that ends in running "$@", the program and its arguments.
     init(
         _ arguments: [String], environment: [String: String] = [:], output kind: Output = .pipe,
-        shell: String? = nil
+        shell: String? = nil, readsErrors: Bool = true
     ) throws {
         let input = makePipe()
         let errors = makePipe()
+        if !readsErrors { errors.reading.close() }
         let life = makePipe()
         let output: (ours: Descriptor, programs: Descriptor)
         switch kind {

@@ -54,14 +54,20 @@ final class RunningRelay {
     @discardableResult
     func endWithSummary() throws -> LogLine {
         let summary = try #require(try end().last)
-        #expect(summary.event == "stopped")
-        let received = try #require(summary.number("received"))
-        let parts = try ["forwarded", "replied", "dropped"].map {
-            try #require(summary.number($0))
-        }
-        #expect(received == parts.reduce(0, +), "\(summary.text)")
+        try expectToAddUp(summary)
         return summary
     }
+}
+
+/// That a summary accounts for every datagram, and for every drop with a reason.
+func expectToAddUp(_ summary: LogLine) throws {
+    #expect(summary.event == "stopped")
+    let received = try #require(summary.number("received"))
+    let parts = try ["forwarded", "replied", "dropped"].map {
+        try #require(summary.number($0))
+    }
+    #expect(received == parts.reduce(0, +), "\(summary.text)")
+    #expect(summary.sum("dropped_") == parts[2], "\(summary.text)")
 }
 
 /// A peer, or somebody who would like to be one.

@@ -7,6 +7,38 @@ import Testing
     private let a = host(1)
     private let b = host(2)
 
+    @Test func aDrainDoesNotPutOffTheEndOfSilentSessions() throws {
+        var relay = TestRelay(try RelayConfiguration(sessionTimeoutSeconds: 20))
+        for number in 0..<9 { relay.register(session(number), from: host(number)) }
+        relay.wait(milliseconds: 20_500)
+        relay.apply(.drain)
+        relay.wait(milliseconds: 550)
+        #expect(relay.count(.waiting) == 0)
+    }
+
+    @Test func beingCalledLateDoesNotAddUp() throws {
+        var engine = RelayEngine(
+            configuration: try RelayConfiguration(sessionTimeoutSeconds: 20), secret: (1, 2),
+            at: Instant(nanoseconds: Nanoseconds.perSecond))
+        var now = Instant(nanoseconds: Nanoseconds.perSecond)
+        var batch = ReceiveBatch()
+        var plan = TransmitPlan()
+        for number in 0..<9 {
+            let line = registrationLine(session(number))
+            for (place, byte) in line.enumerated() { batch.bytes[place] = byte }
+            batch.arrivals[0] = Arrival(source: host(number), length: line.count)
+            batch.count = 1
+            engine.receive(batch, into: &plan, at: now)
+            engine.settle(plan, at: now)
+        }
+        // Every step is 50 ms late, which makes ten of them half a second.
+        for _ in 0..<142 {
+            now = now.advanced(byNanoseconds: 150 * Nanoseconds.perMillisecond)
+            engine.advance(to: now)
+        }
+        #expect(engine.currentTotals(at: now).waitingSessions == 0)
+    }
+
     @Test func aWaitingSessionEndsAfterTheTimeout() throws {
         var relay = try TestRelay()
         relay.register(id, from: a)

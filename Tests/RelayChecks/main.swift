@@ -1,0 +1,17 @@
+import Glibc
+
+// Checks of the relay that are programs rather than unit tests. Each is a subcommand in a file of
+// its own that reads its arguments and returns an exit status.
+
+let arguments = CommandLine.arguments.dropFirst()
+
+do throws(UsageError) {
+    switch arguments.first {
+    case "allocations": exit(try AllocationsCommand(arguments.dropFirst()).run())
+    case "simulate": exit(try SimulateCommand(arguments.dropFirst()).run())
+    default: throw UsageError("usage: relay-checks allocations|simulate …")
+    }
+} catch {
+    print(error)
+    exit(UsageError.status)
+}

@@ -1,0 +1,450 @@
+import RelayCore
+
+// The second layer: a batch datagram by datagram, with the relay's events beside it.
+
+/// What a walk through a batch found out.
+struct WalkResult {
+    /// Whether events were left out, so that the ledger may differ from the snapshot.
+    var isLenient: Bool
+    /// Whether the walk made sense all the same.
+    var isUncertain = false
+    /// Datagrams from an address that its peer had just left.
+    var lateArrivals = 0
+}
+
+/// How many registrations of an address were taken in a batch.
+private struct Taken {
+    var total = 0
+    /// Those of them that came when the address had shown that it receives.
+    var shown = 0
+    /// Those that came when it may or may not have.
+    var unsure = 0
+}
+
+/// Where a walk stands.
+private struct Walk {
+    let now: Instant
+    var events: ArraySlice<RelayEvent>
+    var replies: [TransportAddress: Int]
+    var taken: [TransportAddress: Taken] = [:]
+    /// The bindings that something was sent on to. It counts from the end of the batch on: what
+    /// came in the same batch cannot be an answer.
+    var reached: [(place: Ledger.Place, binding: Int)] = []
+    /// How many datagrams must have been dropped for each reason.
+    var drops = [Int](repeating: 0, count: DropReason.allCases.count)
+    /// Whether a datagram came whose fate could not be foretold.
+    var isAmbiguous = false
+    /// Registrations that were refused without an event.
+    var unknownRefusals = 0
+    var result: WalkResult
+
+    mutating func expect(_ reason: DropReason, _ count: Int = 1) {
+        drops[Int(reason.rawValue)] += count
+    }
+}
+
+extension Checker {
+    mutating func walk(
+        _ record: BatchRecord, _ deliveries: [Delivery?], _ replies: [TransportAddress: Int],
+        _ work: inout PeerWork
+    ) -> WalkResult {
+        let events = record.events.map(\.event).filter(\.isAboutPlaces)
+        let isLenient = record.after.suppressedEvents != record.before.suppressedEvents
+        var walk = Walk(
+            now: record.now, events: events[...], replies: replies,
+            result: WalkResult(isLenient: isLenient))
+        walk.expect(.receiveBufferFull, record.overflow)
+        for (index, input) in record.inputs.enumerated() {
+            if input.isTruncated {
+                walk.expect(.truncated)
+            } else if let id = RegistrationText.session(input.datagram.bytes) {
+                register(id, from: input.datagram.source, &walk)
+            } else {
+                takePayload(from: input.datagram.source, deliveries[index], &walk)
+            }
+        }
+        for run in record.runs {
+            let unsent = run.outputs.count { !$0.wasSent }
+            if let reason = run.unsentReason { walk.expect(reason, unsent) }
+        }
+        if let event = walk.events.first {
+            doubt(.events, &walk, "nothing caused \(event)")
+        }
+        for (place, binding) in walk.reached {
+            ledger.update(place) { if $0.binding == binding { $0.wasForwardedTo = true } }
+        }
+        checkAnswers(record, &walk)
+        checkDrops(record, &walk)
+        if walk.result.isUncertain { work.coverage.note(.uncertainBatch) }
+        return walk.result
+    }
+
+    /// Fails, or where events were left out only notes that the walk is of no use.
+    private mutating func doubt(
+        _ invariant: Invariant, _ walk: inout Walk, _ what: String
+    ) {
+        if walk.result.isLenient {
+            walk.result.isUncertain = true
+        } else {
+            fail(invariant, at: walk.now, what)
+        }
+    }
+
+    private mutating func checkDrops(_ record: BatchRecord, _ walk: inout Walk) {
+        guard !walk.isAmbiguous else { return }
+        var unknown = walk.unknownRefusals
+        for reason in DropReason.allCases {
+            let index = Int(reason.rawValue)
+            let dropped = Int(record.after.drops[index] - record.before.drops[index])
+            let expected = walk.drops[index]
+            // Refusals that no event told of have some reason.
+            if reason.isRefusal, dropped > expected { unknown -= dropped - expected }
+            guard dropped == expected || reason.isRefusal && dropped > expected else {
+                doubt(.conservation, &walk, "\(dropped) dropped as \(reason.name), not \(expected)")
+                return
+            }
+        }
+        if unknown != 0 {
+            doubt(.conservation, &walk, "refused is not what was dropped: \(unknown)")
+        }
+    }
+
+    // MARK: Payloads
+
+    private mutating func takePayload(
+        from source: TransportAddress, _ delivery: Delivery?, _ walk: inout Walk
+    ) {
+        if let place = ledger.place(of: source) {
+            let now = walk.now
+            ledger.update(place) { slot in
+                slot.heardAt = now
+                if slot.wasForwardedTo { slot.isShown = true }
+            }
+            deliver(from: place, delivery, &walk)
+            return
+        }
+        if walk.now <= formersUnsureUntil {
+            // Whose datagram it is cannot be told.
+            walk.isAmbiguous = true
+            if let delivery, let place = ledger.place(of: delivery.destination) {
+                ledger.update(place) { $0.isUnsure = true }
+                hasUnsure = true
+            }
+            return
+        }
+        if let former = ledger.formerPlace(of: source, at: walk.now) {
+            if delivery != nil { walk.result.lateArrivals += 1 }
+            deliver(from: former, delivery, &walk)
+            return
+        }
+        walk.expect(.unknownSource)
+        if let delivery {
+            doubt(.delivery, &walk, "\(source) is nobody, yet reaches \(delivery.destination)")
+        }
+    }
+
+    private mutating func deliver(
+        from place: Ledger.Place, _ delivery: Delivery?, _ walk: inout Walk
+    ) {
+        let partnerPlace = Ledger.Place(session: place.session, side: place.side.other)
+        let isEvicted = ledger.sessions[place.session]?.evictedAt != nil
+        guard !isEvicted, let partner = ledger.slot(at: partnerPlace) else {
+            walk.expect(isEvicted ? .evicted : .noPartner)
+            if let delivery {
+                doubt(
+                    isEvicted ? .quarantine : .delivery, &walk,
+                    "\(delivery.destination) gets a datagram of \(place.session.short)")
+            }
+            return
+        }
+        guard let delivery else {
+            walk.expect(.unvalidated)
+            if partner.isShown, !partner.isUnsure {
+                doubt(.delivery, &walk, "a datagram for \(partner.address) is missing")
+            }
+            return
+        }
+        if delivery.destination != partner.address {
+            doubt(
+                .delivery, &walk,
+                "\(delivery.destination) gets a datagram for \(partner.address) "
+                    + "of \(place.session.short)")
+        }
+        if delivery.output.wasSent { walk.reached.append((partnerPlace, partner.binding)) }
+        let now = walk.now
+        let length = max(delivery.output.bytes.count, Checker.leastCharge)
+        var isAllowed = true
+        ledger.update(partnerPlace) { slot in
+            if !slot.isShown, !slot.isUnsure { isAllowed = slot.allowance.take(length, at: now) }
+        }
+        let source = partner.address.ip.source
+        if !partner.isShown, !partner.isUnsure, !take(length, ofSource: source, at: now) {
+            isAllowed = false
+        }
+        if !isAllowed {
+            doubt(.allowance, &walk, "\(partner.address) gets more than it may")
+        }
+    }
+
+    /// An empty datagram is charged its headers.
+    private static let leastCharge = 28
+
+    /// All unvalidated addresses of one source get 4 MiB at once and 1 MiB/s.
+    private mutating func take(_ bytes: Int, ofSource source: IPAddress, at now: Instant) -> Bool {
+        unvalidatedBuckets[
+            source, default: PlainBucket(burst: 4 << 20, perSecond: 1 << 20, at: now)
+        ].take(bytes, at: now)
+    }
+
+    // MARK: Registrations
+
+    private mutating func register(
+        _ id: SessionID, from source: TransportAddress, _ walk: inout Walk
+    ) {
+        if isUnwelcome(source) {
+            walk.expect(.refusedSource)
+            return
+        }
+        if let place = ledger.place(of: source), place.session == id,
+            ledger.sessions[id]?.evictedAt == nil
+        {
+            let now = walk.now
+            ledger.update(place) { $0.heardAt = now }
+            ledger.requeue(id)
+            answer(source, at: place, &walk)
+            return
+        }
+        while let event = walk.events.first {
+            guard let outcome = take(event, id: id, source: source, &walk) else { break }
+            walk.events = walk.events.dropFirst()
+            if outcome { return }
+        }
+        walk.unknownRefusals += 1
+        if !walk.result.isLenient {
+            fail(
+                .events, at: walk.now,
+                "\(source) registered for \(id.short), and no event tells what became of it; next: "
+                    + "\(walk.events.first.map { "\($0)" } ?? "none")")
+        }
+    }
+
+    /// Takes the next event if this registration caused it; true when it was the last that it
+    /// causes, nothing when it is not about it.
+    private mutating func take(
+        _ event: RelayEvent, id: SessionID, source: TransportAddress, _ walk: inout Walk
+    ) -> Bool? {
+        let now = walk.now
+        switch event {
+        case .registrationRefused(id, source, let reason):
+            walk.expect(reason)
+            checkRefusal(reason, id: id, source: source, &walk)
+            return true
+        case .peerLeft(let former, let side, source):
+            guard let place = ledger.place(of: source), place.session == former,
+                place.side == side
+            else {
+                doubt(.events, &walk, "\(source) left \(former.short), where it was not")
+                return nil
+            }
+            ledger.unbind(place)
+            ledger.requeue(former)
+            return false
+        case .sessionEnded(let former, .abandoned, _, _, _):
+            guard ledger.place(of: source)?.session == former else { return nil }
+            if ledger.sessions[former]?.isPaired != false {
+                doubt(.slots, &walk, "\(former.short) was abandoned by one of two")
+            }
+            ledger.end(former)
+            return false
+        case .sessionEnded(let longest, .displaced, _, _, _):
+            if !ledger.isLongestWaiting(longest) || ledger.liveCount < limits.sessions {
+                doubt(.slots, &walk, "\(longest.short) made room and need not have")
+            }
+            ledger.end(longest)
+            return false
+        case .sessionOpened(id, source):
+            if ledger.sessions[id] != nil || isDraining {
+                doubt(.slots, &walk, "\(id.short) was opened again, or while draining")
+            }
+            ledger.open(id)
+            bind(freshSlot(source, at: now), at: Ledger.Place(session: id, side: .a), &walk)
+            return true
+        case .sessionPaired(id, let a, let b): return pair(id, a, b, source, &walk)
+        case .peerRebound(id, let side, let from, source, _, _):
+            rebind(Ledger.Place(session: id, side: side), from: from, to: source, &walk)
+            return true
+        case .peerReplaced(id, let side, let from, source, _):
+            replace(Ledger.Place(session: id, side: side), from: from, by: source, &walk)
+            return true
+        default: return nil
+        }
+    }
+
+    private mutating func bind(_ slot: SlotClaim, at place: Ledger.Place, _ walk: inout Walk) {
+        if ledger.place(of: slot.address) != nil {
+            doubt(.slots, &walk, "\(slot.address) is in two sessions")
+        }
+        ledger.unbind(place)
+        ledger.bind(slot, at: place)
+        answer(slot.address, at: place, &walk)
+    }
+
+    private mutating func pair(
+        _ id: SessionID, _ a: TransportAddress, _ b: TransportAddress, _ source: TransportAddress,
+        _ walk: inout Walk
+    ) -> Bool? {
+        guard a == source || b == source else { return nil }
+        let place = Ledger.Place(session: id, side: a == source ? .a : .b)
+        let other = place.side == .a ? b : a
+        if ledger.slot(at: place) != nil || ledger.sessions[id]?[place.side.other]?.address != other
+        {
+            doubt(.slots, &walk, "\(id.short) was paired where no place was free")
+        }
+        bind(freshSlot(source, at: walk.now), at: place, &walk)
+        return true
+    }
+
+    /// Rule 3a and 3b: the peer of a place has moved within its IP.
+    private mutating func rebind(
+        _ place: Ledger.Place, from: TransportAddress, to: TransportAddress, _ walk: inout Walk
+    ) {
+        guard let claim = ledger.sessions[place.session], var slot = claim[place.side],
+            let other = claim[place.side.other], slot.address == from
+        else {
+            doubt(.slots, &walk, "\(from) was not in \(place.session.short)")
+            return
+        }
+        let silence = walk.now.nanoseconds(since: slot.heardAt)
+        let isUnclear = other.address.ip == to.ip
+        if from.ip != to.ip
+            || isUnclear && (silence < Nanoseconds.perSecond / 2 || slot.heardAt > other.heardAt)
+        {
+            doubt(.slots, &walk, "\(from) is live and lost its place to \(to)")
+        }
+        ledger.unbind(place)
+        slot.address = to
+        slot.heardAt = walk.now
+        slot.registeredAt = walk.now
+        // What went to the old address shows nothing about the new one.
+        slot.wasForwardedTo = slot.wasForwardedTo && slot.isShown
+        slot.former = from
+        slot.reboundAt = walk.now
+        bind(slot, at: place, &walk)
+    }
+
+    /// Rule 3c: the peer of a place is no longer alive, and the newcomer comes from elsewhere.
+    private mutating func replace(
+        _ place: Ledger.Place, from: TransportAddress, by source: TransportAddress,
+        _ walk: inout Walk
+    ) {
+        guard let claim = ledger.sessions[place.session], let slot = claim[place.side],
+            let other = claim[place.side.other], slot.address == from
+        else {
+            doubt(.slots, &walk, "\(from) was not in \(place.session.short)")
+            return
+        }
+        let isElsewhere = from.ip != source.ip && other.address.ip != source.ip
+        if !isElsewhere || isLive(slot, beside: other, at: walk.now) {
+            doubt(.slots, &walk, "\(from) is live and was replaced by \(source)")
+        }
+        bind(freshSlot(source, at: walk.now), at: place, &walk)
+    }
+
+    private func isLive(_ slot: SlotClaim, beside other: SlotClaim, at now: Instant) -> Bool {
+        let silence = now.nanoseconds(since: slot.heardAt)
+        let isShadow =
+            slot.address.ip == other.address.ip && slot.heardAt <= other.registeredAt
+            && silence >= 4 * Nanoseconds.perSecond
+        return silence <= limits.graceNanoseconds && !isShadow
+    }
+
+    /// Some refusals can be told to be wrong from here.
+    private mutating func checkRefusal(
+        _ reason: DropReason, id: SessionID, source: TransportAddress, _ walk: inout Walk
+    ) {
+        let claim = ledger.sessions[id]
+        let isRight: Bool
+        switch reason {
+        case .sessionFull:
+            guard let a = claim?.a, let b = claim?.b else {
+                doubt(.slots, &walk, "\(id.short) has a free place and refuses \(source)")
+                return
+            }
+            isRight =
+                (a.address.ip == source.ip) == (b.address.ip == source.ip)
+                && (a.address.ip == source.ip
+                    || isLive(a, beside: b, at: walk.now) && isLive(b, beside: a, at: walk.now))
+        case .evicted: isRight = claim?.evictedAt != nil
+        case .draining: isRight = isDraining && claim == nil
+        case .sessionLimit:
+            isRight = claim == nil && ledger.liveCount >= limits.sessions && !ledger.hasWaiting
+        case .halfOpenLimit:
+            // A half-open session that it would leave does not count.
+            let left = ledger.place(of: source)?.session
+            let waiting = ledger.waitingCount(source: source.ip.source, except: left)
+            isRight = claim == nil && waiting >= limits.halfOpen
+        case .registrationRate: isRight = true
+        default: isRight = false
+        }
+        if !isRight { doubt(.slots, &walk, "\(source) was refused for \(reason.name)") }
+    }
+
+    /// A registration was taken, and is to be answered.
+    private func answer(
+        _ address: TransportAddress, at place: Ledger.Place, _ walk: inout Walk
+    ) {
+        var taken = walk.taken[address] ?? Taken()
+        taken.total += 1
+        if let slot = ledger.slot(at: place) {
+            if slot.isUnsure { taken.unsure += 1 } else if slot.isShown { taken.shown += 1 }
+        }
+        walk.taken[address] = taken
+    }
+
+    /// Of the registrations that were taken those from addresses that have shown that they receive
+    /// are answered, and as many of the others as their source may have answers.
+    private mutating func checkAnswers(_ record: BatchRecord, _ walk: inout Walk) {
+        for input in record.inputs {
+            let address = input.datagram.source
+            guard let taken = walk.taken.removeValue(forKey: address) else { continue }
+            let replies = walk.replies.removeValue(forKey: address) ?? 0
+            walk.expect(.acknowledgementRate, taken.total - replies)
+            if replies < taken.shown || replies > taken.total {
+                doubt(.replies, &walk, "\(address) gets \(replies) of \(taken.total) replies")
+                continue
+            }
+            let unproven = max(0, replies - taken.shown - taken.unsure)
+            let rate = limits.acknowledgementRate
+            let isAllowed = acknowledgementBuckets[
+                address.ip.source, default: PlainBucket(burst: rate, perSecond: rate, at: walk.now)
+            ].take(unproven, at: walk.now)
+            if !isAllowed { doubt(.replies, &walk, "too many replies to \(address.ip)") }
+        }
+        if walk.replies.values.reduce(0, +) > 0 {
+            doubt(.replies, &walk, "replies to registrations that were not taken")
+        }
+    }
+}
+
+extension DropReason {
+    /// Whether registrations are refused for it, with an event.
+    fileprivate var isRefusal: Bool {
+        switch self {
+        case .evicted, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate, .draining:
+            true
+        default: false
+        }
+    }
+}
+
+extension RelayEvent {
+    /// Whether it changes who is where, or refuses that.
+    fileprivate var isAboutPlaces: Bool {
+        switch self {
+        case .sessionOpened, .sessionPaired, .peerRebound, .peerReplaced, .peerLeft,
+            .registrationRefused, .sessionEnded:
+            true
+        default: false
+        }
+    }
+}

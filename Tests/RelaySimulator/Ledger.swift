@@ -1,0 +1,206 @@
+import RelayCore
+
+/// How much may pass, counted in the plainest way: what is there, and what has come in since.
+struct PlainBucket {
+    /// In billionths, so that no rounding favours anybody.
+    private var level: UInt64
+    private var filledAt: Instant
+    private let burst: UInt64
+    private let perSecond: UInt64
+
+    init(burst: Int, perSecond: Int, at now: Instant) {
+        self.burst = UInt64(burst) * Nanoseconds.perSecond
+        self.perSecond = UInt64(perSecond)
+        level = self.burst
+        filledAt = now
+    }
+
+    /// Takes so many units and says whether they were there. The relay counts the time of each
+    /// datagram in whole nanoseconds, so it may be a thousandth of a burst ahead.
+    mutating func take(_ units: Int, at now: Instant) -> Bool {
+        let elapsed = min(now.nanoseconds(since: filledAt), 10_000 * Nanoseconds.perSecond)
+        level = min(burst, level + elapsed * perSecond)
+        filledAt = now
+        let wanted = UInt64(units) * Nanoseconds.perSecond
+        let slack = burst / 1_000
+        guard level + slack >= wanted else { return false }
+        level -= min(level, wanted)
+        return true
+    }
+}
+
+/// A peer's place in a session as the checker believes it to be.
+struct SlotClaim {
+    var address: TransportAddress
+    /// When the last datagram came from there that counts as a sign of life.
+    var heardAt: Instant
+    var registeredAt: Instant
+    /// Whether anything was sent on to there, and whether something came from there after that.
+    var wasForwardedTo = false
+    var isShown = false
+    /// Whether the two are not known, because events were left out.
+    var isUnsure = false
+    var allowance: PlainBucket
+    /// The address before the last rebind.
+    var former = TransportAddress.none
+    var reboundAt = Instant.origin
+    /// Which of all bindings it is.
+    var binding = 0
+}
+
+/// A session as the checker believes it to be.
+struct SessionClaim {
+    var a: SlotClaim?
+    var b: SlotClaim?
+    /// When it was evicted, while it is.
+    var evictedAt: Instant?
+    /// When its eviction was undone.
+    var restoredAt: Instant?
+    /// Whether it was ever paired or restored. When such a session becomes half-open again it
+    /// stays, beyond the limit for its source if need be: only opening is refused.
+    var isExcused = false
+
+    /// Its place in the order in which half-open sessions make room: by when its peer registered
+    /// last, or was left alone.
+    var queueNumber = 0
+
+    subscript(side: Side) -> SlotClaim? {
+        get { side == .a ? a : b }
+        set { if side == .a { a = newValue } else { b = newValue } }
+    }
+
+    var isEmpty: Bool { a == nil && b == nil }
+    var isPaired: Bool { a != nil && b != nil }
+    var isWaiting: Bool { evictedAt == nil && !isPaired && !isEmpty }
+    /// The source of its only peer.
+    var waitingSource: IPAddress? { isWaiting ? (a ?? b)?.address.ip.source : nil }
+
+    func side(of address: TransportAddress) -> Side? {
+        if let a, a.address == address { return .a }
+        if let b, b.address == address { return .b }
+        return nil
+    }
+}
+
+/// Who is where, as told by the relay's events, each of which is checked when it is written here.
+///
+/// The dictionaries are looked up and counted, never walked in their order: it differs from run to
+/// run.
+struct Ledger {
+    struct Place {
+        var session: SessionID
+        var side: Side
+    }
+
+    private(set) var sessions: [SessionID: SessionClaim] = [:]
+    private var places: [TransportAddress: Place] = [:]
+    /// The places that addresses lost because their peers moved.
+    private var formers: [TransportAddress: Place] = [:]
+    private var bindings = 0
+    private var queued = 0
+    /// Whether the order of half-open sessions is known: no longer once events were left out.
+    private var isOrderKnown = true
+
+    /// How long after a rebind the former address still counts.
+    static let lateNanoseconds = Nanoseconds.perSecond
+
+    func place(of address: TransportAddress) -> Place? { places[address] }
+
+    func slot(at place: Place) -> SlotClaim? { sessions[place.session]?[place.side] }
+
+    /// The place whose peer had this address until at most a second ago. An address that registers
+    /// again is nobody's former one any more.
+    func formerPlace(of address: TransportAddress, at now: Instant) -> Place? {
+        guard let place = formers[address], let slot = slot(at: place), slot.former == address,
+            now.nanoseconds(since: slot.reboundAt) <= Ledger.lateNanoseconds
+        else { return nil }
+        return place
+    }
+
+    /// How many sessions count against the limit.
+    var liveCount: Int { sessions.values.count { $0.evictedAt == nil } }
+
+    /// How many sessions of a source are half-open, but for one.
+    func waitingCount(source: IPAddress, except id: SessionID?) -> Int {
+        sessions.count { $0.key != id && $0.value.waitingSource == source }
+    }
+
+    /// Whether any session is half-open.
+    var hasWaiting: Bool { sessions.values.contains(where: \.isWaiting) }
+
+    /// Whether no half-open session is known to have waited longer than this one.
+    func isLongestWaiting(_ id: SessionID) -> Bool {
+        guard let claim = sessions[id], claim.isWaiting else { return false }
+        return !isOrderKnown
+            || !sessions.values.contains {
+                $0.isWaiting && $0.queueNumber < claim.queueNumber
+            }
+    }
+
+    /// Puts a half-open session at the end of those that make room.
+    mutating func requeue(_ id: SessionID) {
+        queued += 1
+        sessions[id]?.queueNumber = queued
+    }
+
+    mutating func open(_ id: SessionID) {
+        sessions[id] = SessionClaim()
+        requeue(id)
+    }
+
+    mutating func bind(_ slot: SlotClaim, at place: Place) {
+        bindings += 1
+        var slot = slot
+        slot.binding = bindings
+        sessions[place.session]?[place.side] = slot
+        if sessions[place.session]?.isPaired == true { sessions[place.session]?.isExcused = true }
+        places[slot.address] = place
+        formers[slot.address] = nil
+        if slot.former != .none { formers[slot.former] = place }
+    }
+
+    mutating func unbind(_ place: Place) {
+        guard let slot = slot(at: place) else { return }
+        places[slot.address] = nil
+        sessions[place.session]?[place.side] = nil
+    }
+
+    mutating func end(_ id: SessionID) {
+        unbind(Place(session: id, side: .a))
+        unbind(Place(session: id, side: .b))
+        sessions[id] = nil
+    }
+
+    mutating func evict(_ id: SessionID, at now: Instant) {
+        sessions[id]?.evictedAt = now
+    }
+
+    mutating func restore(_ id: SessionID, at now: Instant) {
+        sessions[id]?.evictedAt = nil
+        sessions[id]?.restoredAt = now
+        sessions[id]?.isExcused = true
+        requeue(id)
+    }
+
+    /// Changes the slot at a place.
+    mutating func update(_ place: Place, _ change: (inout SlotClaim) -> Void) {
+        guard var slot = sessions[place.session]?[place.side] else { return }
+        change(&slot)
+        sessions[place.session]?[place.side] = slot
+    }
+
+    /// Forgets everything but the sessions whose ids are given with their claims: what is done when
+    /// events were left out.
+    mutating func replaceAll(with claims: [(SessionID, SessionClaim)]) {
+        isOrderKnown = false
+        sessions.removeAll(keepingCapacity: true)
+        places.removeAll(keepingCapacity: true)
+        for (id, claim) in claims {
+            sessions[id] = claim
+            for side in Side.allCases {
+                guard let slot = claim[side] else { continue }
+                places[slot.address] = Place(session: id, side: side)
+            }
+        }
+    }
+}
