@@ -1,5 +1,8 @@
 # One word a target. `make run` and `make test` install the Debian packages that they need.
 
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
 SWIFT ?= swift
 ARGS ?=
 
