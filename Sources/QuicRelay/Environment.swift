@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 import Relay
 import RelayCore
@@ -17,11 +18,12 @@ extension Serve {
     static let valueOptions =
         (Setting.all + [.port, .receiveBuffer, .drain]).map(\.name)
         + ["bind", "log-level", "log-format"]
-    /// The options that take none; in the environment they are on when set to 1 or true.
+    /// The options that take none; in the environment they are on when set to 1 or true, and off
+    /// when set to 0, false or nothing.
     static let flagOptions = ["deny-special-sources", "no-offload", "no-tui"]
 
     /// The environment's settings as arguments, except for those that `given` sets itself.
-    static func argumentsFromEnvironment(besides given: [String]) -> [String] {
+    static func argumentsFromEnvironment(besides given: [String]) throws -> [String] {
         // Only the relay itself is set up this way; other commands and help take none of it.
         let isServe = given.first.map { $0.hasPrefix("-") || $0 == "serve" } ?? true
         let asksOnly = given.contains { ["-h", "--help", "--version"].contains($0) }
@@ -32,12 +34,16 @@ extension Serve {
         let values = valueOptions.filter { !isGiven($0) }.flatMap { option in
             Environment.value(of: variable(option)).map { ["--\(option)=\($0)"] } ?? []
         }
-        let flags = flagOptions.filter { !isGiven($0) }.flatMap { option in
+        let flags = try flagOptions.filter { !isGiven($0) }.filter { option in
             switch Environment.value(of: variable(option)) {
-            case "1", "true": ["--\(option)"]
-            default: [] as [String]
+            case "1", "true": return true
+            case nil, "", "0", "false": return false
+            case let word?:
+                throw ValidationError(
+                    "The value '\(word)' is invalid for '\(variable(option))': "
+                        + "must be 1, true, 0 or false")
             }
-        }
+        }.map { "--\($0)" }
         return values + flags
     }
 

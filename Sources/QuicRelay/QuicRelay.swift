@@ -16,7 +16,8 @@ struct QuicRelay: ParsableCommand {
         _ = signal(SIGPIPE, SIG_IGN)
         let given = Array(CommandLine.arguments.dropFirst())
         do {
-            var command = try parseAsRoot(given + Serve.argumentsFromEnvironment(besides: given))
+            var command = try parseAsRoot(
+                given + Serve.argumentsFromEnvironment(besides: given))
             try command.run()
         } catch {
             let code = exitCode(for: error)

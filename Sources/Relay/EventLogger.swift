@@ -27,8 +27,8 @@ public struct EventLogger {
         }
         if recorded.suppressed > 0 { fields["suppressed"] = "\(recorded.suppressed)" }
         if case .logLevelChanged(_, let level) = recorded.event {
-            // Shown at the more talkative of the two levels, so that it is seen both ways.
-            logger.logLevel = min(logger.logLevel, Logger.Level(level))
+            // Shown whatever the levels are: it explains why other lines come or stay away.
+            logger.logLevel = .notice
             log(recorded.event, fields)
             logger.logLevel = Logger.Level(level)
         } else {

@@ -78,7 +78,8 @@ struct ReceiveBuffers: ~Copyable {
         var arrival = unsafe Arrival(
             source: names[slot].transportAddress,
             length: Int(headers[slot].msg_len),
-            isTruncated: headers[slot].msg_hdr.msg_flags & Int32(MSG_TRUNC) != 0)
+            isTruncated: headers[slot].msg_hdr.msg_flags
+                & Int32(MSG_TRUNC | MSG_CTRUNC) != 0)
         // Sound: the system wrote well-formed control messages up to the length it set; the walk
         // stays within it, and each value is read only from a message of its own kind.
         let header = unsafe headers.baseAddress + slot

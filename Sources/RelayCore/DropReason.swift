@@ -32,7 +32,7 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     // What the system refused.
     /// The receive buffer was full before the relay could read (`SO_MEMINFO`).
     case receiveBufferFull
-    /// It was longer than the receive buffer's slot (`MSG_TRUNC`).
+    /// It, or what the system says about it, was longer than its slot (`MSG_TRUNC`, `MSG_CTRUNC`).
     case truncated
     /// The send buffer or the device queue was full (`EAGAIN`, `ENOBUFS`).
     case sendBufferFull

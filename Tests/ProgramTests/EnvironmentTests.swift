@@ -86,6 +86,16 @@ struct EnvironmentTests {
         #expect(relay.program.errorLines().count == (isOn ? 0 : 1))
     }
 
+    @Test(arguments: ["yes", "on", "2", "TRUE"])
+    func aFlagThatIsNeitherOnNorOffIsRefused(value: String) throws {
+        let run = try Run([], environment: ["QUIC_RELAY_NO_OFFLOAD": value])
+        #expect(run.ending == .exit(64))
+        #expect(run.errors.count == 1)
+        for part in ["QUIC_RELAY_NO_OFFLOAD", "'\(value)'", "1, true, 0 or false"] {
+            #expect(run.errors.first?.contains(part) == true)
+        }
+    }
+
     @Test(arguments: [["--help"], ["--version"], ["serve", "--help"]])
     func aFaultThereDoesNotStandInTheWayOfHelp(arguments: [String]) throws {
         let run = try Run(arguments, environment: ["QUIC_RELAY_PORT": "nonsense"])

@@ -11,6 +11,8 @@ struct Watch {
     var deadline: Instant
     var reachedFirst = false
     var reachedSecond = false
+
+    var isServed: Bool { reachedFirst && reachedSecond }
 }
 
 /// What happens to a session once all works.
@@ -56,9 +58,11 @@ extension Simulation {
                 watches[number].reachedSecond = true
             }
         }
-        let open = watches.count
-        watches.removeAll { $0.reachedFirst && $0.reachedSecond }
-        work.coverage.note(.serviceRestored, open - watches.count)
+        for watch in watches where watch.isServed {
+            work.coverage.note(.serviceRestored)
+            servedSessions.append(watch.session)
+        }
+        watches.removeAll(where: \.isServed)
     }
 
     private func watch(_ session: Int, seconds: Int) {
@@ -152,7 +156,8 @@ extension Simulation {
 
     private func strike() {
         phase = .blow
-        for session in sessionIDs.indices {
+        // A session to which nothing was promised at first may be in any state still.
+        for session in sessionIDs.indices where servedSessions.contains(session) {
             guard let pair = promised(session) else { continue }
             let victim = work.random.element(of: pair)
             let blow = self.blow(for: victim, of: pair)

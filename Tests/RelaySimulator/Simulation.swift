@@ -70,6 +70,8 @@ final class Simulation {
     var phase = Phase.chaos
     var phaseEndsAt = Instant.origin
     var watches: [Watch] = []
+    /// The sessions that were seen to work since the network healed.
+    var servedSessions: [Int] = []
     var commands: [RelayCommand] = []
     var pendingWakes: [Instant] = []
     var relayWakesAt: Instant?
