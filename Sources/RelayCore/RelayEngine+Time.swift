@@ -11,6 +11,9 @@ struct Sweep: BitwiseCopyable {
 
     fileprivate(set) var nextStepAt: Instant
     fileprivate var position = 0
+    /// Where this pass ends: sessions that are opened during it have time until the next one, and
+    /// must not lengthen it for the others.
+    fileprivate var end = 0
     /// Sessions with two live peers that this pass has seen.
     fileprivate var liveSessions = 0
     /// Whether this pass began before the drain did: then it has not seen every session.
@@ -53,7 +56,8 @@ extension RelayEngine {
     }
 
     private mutating func takeStep(at now: Instant) {
-        let used = sessions.used
+        if sweep.position == 0 { sweep.end = sessions.used }
+        let used = sweep.end
         let steps = max(Sweep.minimumSteps, (used + Sweep.stepLimit - 1) / Sweep.stepLimit)
         let end = min(used, sweep.position + (used + steps - 1) / steps)
         while sweep.position < end {

@@ -4,7 +4,8 @@ import Testing
 
 /// Short runs, since this is built without optimisation: `relay-checks simulate` does the rest.
 @Suite struct SimulationTests {
-    @Test(arguments: UInt64(1)...10)
+    // 232: a burst of new sessions in the middle of a sweep put off the end of silent ones.
+    @Test(arguments: Array(UInt64(1)...10) + [232])
     func seedHolds(_ seed: UInt64) {
         let report = simulate(seed: seed, effort: .brief)
         #expect(report.failure == nil, "seed \(seed)")
