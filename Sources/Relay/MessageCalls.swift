@@ -47,8 +47,8 @@ extension DatagramSocket: MessageCalls {
         }
     }
 
-    /// Asked for about once a second (SO_MEMINFO, linux/sock_diag.h). To be told with every datagram
-    /// (SO_RXQ_OVFL) costs each of them something, and tells nothing while all are dropped
+    /// Asked for about once a second (SO_MEMINFO, linux/sock_diag.h). To be told with every
+    /// datagram (SO_RXQ_OVFL) costs each of them something, and tells nothing while all are dropped
     /// (Documentation/decisions/0006-receive-drops.md).
     func receiveDrops() -> UInt32 {
         clinux_receive_drops(descriptor)
