@@ -55,18 +55,23 @@ let package = Package(
             name: "relay-checks",
             dependencies: ["RelaySimulator", "Relay", "RelayCore", "CAllocationCounter"],
             path: "Tests/RelayChecks", swiftSettings: strict),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "TidyTests", dependencies: ["Relay", "RelayCore"], swiftSettings: strict),
-        .testTarget(name: "RelayCoreTests", dependencies: ["RelayCore"], swiftSettings: strict),
+        .testTarget(
+            name: "RelayCoreTests", dependencies: ["RelayCore", "TestSupport"],
+            exclude: ["Captures"], swiftSettings: strict),
         .testTarget(
             name: "RelaySimulatorTests", dependencies: ["RelaySimulator"], swiftSettings: strict),
         .testTarget(
             name: "RelayTests",
             dependencies: [
-                "Relay", "RelayCore", "CLinux", .product(name: "Logging", package: "swift-log"),
+                "Relay", "RelayCore", "CLinux", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "ProgramTests", dependencies: ["quic-relay"], swiftSettings: strict),
+            name: "ProgramTests", dependencies: ["quic-relay", "TestSupport"],
+            swiftSettings: strict),
     ]
 )

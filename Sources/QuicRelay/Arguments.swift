@@ -41,6 +41,14 @@ func parseLogLevel(_ word: String) throws -> LogLevel {
     return level
 }
 
+func parseRebindPolicy(_ word: String) throws -> RebindPolicy {
+    guard let policy = RebindPolicy(name: word) else {
+        let names = RebindPolicy.allCases.map(\.name).joined(separator: ", ")
+        throw NotAllowed(description: "must be one of \(names)")
+    }
+    return policy
+}
+
 func parseLogFormat(_ word: String) throws -> LogFormat {
     guard let format = LogFormat(rawValue: word) else {
         let names = LogFormat.allCases.map(\.rawValue).joined(separator: " or ")

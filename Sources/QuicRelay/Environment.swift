@@ -17,10 +17,10 @@ extension Serve {
     /// The options that take a value, without dashes.
     static let valueOptions =
         (Setting.all + [.port, .receiveBuffer, .drain]).map(\.name)
-        + ["bind", "log-level", "log-format"]
+        + ["bind", "rebind", "log-level", "log-format"]
     /// The options that take none; in the environment they are on when set to 1 or true, and off
     /// when set to 0, false or nothing.
-    static let flagOptions = ["deny-special-sources", "no-offload", "no-tui"]
+    static let flagOptions = ["strict", "deny-special-sources", "no-offload", "no-tui"]
 
     /// The environment's settings as arguments, except for those that `given` sets itself.
     static func argumentsFromEnvironment(besides given: [String]) throws -> [String] {

@@ -30,6 +30,16 @@ struct Serve: ParsableCommand {
     @Option(setting: .peerGrace)
     var peerGraceSecs = Setting.peerGrace.defaultValue
 
+    @Option(
+        help: ArgumentHelp(
+            "Follow a peer that moved without registering: evidence (by connection ID), same-ip "
+                + "(the only peer on the IP) or off.", valueName: "policy"),
+        transform: parseRebindPolicy)
+    var rebind = RebindPolicy.evidence
+
+    @Option(setting: .rebindSilence)
+    var rebindSilenceSecs = Setting.rebindSilence.defaultValue
+
     @Option(setting: .sessionLimit)
     var sessionLimit = Setting.sessionLimit.defaultValue
 
@@ -47,6 +57,10 @@ struct Serve: ParsableCommand {
 
     @Option(setting: .ackRatePerSource)
     var ackRatePerIP = Setting.ackRatePerSource.defaultValue
+
+    @Flag(
+        help: "Lift the allowance of an address only for a connection ID that it was sent.")
+    var strict = false
 
     @Flag(help: "Refuse registrations from private, link-local and loopback addresses.")
     var denySpecialSources = false
@@ -79,7 +93,8 @@ struct Serve: ParsableCommand {
             registrationRatePerSource: registrationRatePerIP,
             unvalidatedAllowanceBytes: unvalidatedAllowanceBytes,
             unvalidatedRateBytes: unvalidatedRateBytes, ackRatePerSource: ackRatePerIP,
-            deniesSpecialSources: denySpecialSources)
+            rebindSilenceSeconds: rebindSilenceSecs, deniesSpecialSources: denySpecialSources,
+            rebindPolicy: rebind, isStrict: strict)
         let socket = try SocketConfiguration(
             address: address, port: port, receiveBufferBytes: receiveBufferBytes,
             usesOffload: !noOffload)

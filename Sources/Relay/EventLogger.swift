@@ -71,11 +71,11 @@ extension RelayEvent {
             ["a": "\(a)", "b": "\(b)"]
         case .peerValidated(_, let side, let address, let validation):
             ["side": side.name, "peer": "\(address)", "by": validation.name]
-        case .peerRebound(_, let side, let from, let to, let evidence, let silence):
+        case .peerRebound(_, let side, let from, let to, let evidence, let isReverted, let silence):
             [
                 "side": side.name, "from": "\(from)", "to": "\(to)", "evidence": evidence.name,
                 "gap_ms": "\(silence / Nanoseconds.perMillisecond)",
-            ]
+            ].merging(isReverted ? ["reverted": "yes"] : [:]) { $1 }
         case .peerReplaced(_, let side, let from, let to, let silence):
             [
                 "side": side.name, "from": "\(from)", "to": "\(to)",
@@ -85,6 +85,20 @@ extension RelayEvent {
             ["side": side.name, "peer": "\(address)"]
         case .registrationRefused(_, let source, let reason):
             ["from": "\(source)", "reason": reason.name]
+        case .connectionAttempted(_, let client, let version, let attempt):
+            ["client": client.name, "version": "\(version)", "attempt": "\(attempt)"]
+        case .connectionEstablished(_, let client?, let version, let handshake):
+            [
+                "client": client.name, "version": "\(version)",
+                "handshake_ms": "\(handshake / Nanoseconds.perMillisecond)",
+            ]
+        case .connectionEstablished(_, nil, _, _):
+            ["client": "unknown"]
+        case .sessionDiagnosed(_, let diagnosis):
+            [
+                "diagnosis": diagnosis.kind.name, "seen": diagnosis.sentence,
+                "next": diagnosis.nextStep,
+            ]
         case .sessionEnded(_, let ending, let a, let b, let life):
             [
                 "reason": ending.name, "secs": "\(life / Nanoseconds.perSecond)",
@@ -101,9 +115,4 @@ extension RelayEvent {
             [:]
         }
     }
-}
-
-extension Side {
-    /// The name that logs and the dashboard use.
-    fileprivate var name: String { self == .a ? "A" : "B" }
 }

@@ -117,7 +117,7 @@ public struct HeadlessRelay: ~Copyable {
             "forwarded_bytes": "\(totals.forwarded.bytes)",
             "replied": "\(totals.replied)",
             "dropped": "\(totals.dropped)",
-            "rebinds": "\(totals.rebinds)",
+            "rebinds": "\(totals.rebinds.total)",
             "bits_per_s": "\(Int(totals.bits.oneMinute))",
             "events_suppressed": "\(totals.suppressedEvents)",
         ]

@@ -101,6 +101,9 @@ extension RelayEvent {
         case .logLevelChanged: 13
         case .offloadDisabled: 14
         case .receiveFailed: 15
+        case .connectionAttempted: 16
+        case .connectionEstablished: 17
+        case .sessionDiagnosed: 18
         }
     }
 

@@ -63,6 +63,18 @@ public struct FixedStorage<Element: BitwiseCopyable>: ~Copyable {
         return unsafe _overrideLifetime(span, borrowing: self)
     }
 
+    /// The first byte of a block of 32, and the eight from `offset` (0 to 15) on in it as a number,
+    /// the lowest byte first.
+    @inline(__always)
+    func head(ofBlock block: Int, wordAt offset: Int) -> (byte: UInt8, word: UInt64)
+    where Element == UInt8 {
+        precondition(UInt(bitPattern: block) < UInt(bitPattern: count) / 32)
+        // Sound: the whole block is within bounds, and any bytes are a number.
+        let start = unsafe UnsafeRawPointer(base + block &* 32)
+        let word = unsafe (start + offset & 15).loadUnaligned(as: UInt64.self)
+        return (unsafe start.load(as: UInt8.self), UInt64(littleEndian: word))
+    }
+
     /// Where the first element lies; valid for as long as this storage lives. For system calls.
     @unsafe
     @inlinable

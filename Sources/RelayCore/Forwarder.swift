@@ -49,11 +49,47 @@ struct ForwardingEntry: BitwiseCopyable {
     /// Which of all bindings ever made this is, so that what was planned for one is never taken for
     /// another's, not even when a place changes hands within a batch.
     var binding: UInt32 = 0
-    /// When the last datagram came from this address.
+    /// When the last datagram came from this peer that was no registration; `origin` for never.
     var lastHeard = Instant.origin
     /// What was forwarded from this peer since its session began.
     var forwarded = Volume()
-    private var padding: UInt64 = 0
+    /// When the first datagram was forwarded to this peer since the last one came from it; `origin`
+    /// if none was.
+    var awaitedSince = Instant.origin
+}
+
+extension ForwardingEntry {
+    /// Counts what this peer sends to our address `local`, and says since when its partner had been
+    /// waiting for that.
+    @inline(__always)
+    fileprivate mutating func send(
+        _ portion: TransmitPlan.Portion, to local: LocalAddress, at now: Instant
+    ) -> Instant {
+        let before = awaitedSince
+        lastHeard = now
+        self.local = local
+        awaitedSince = .origin
+        forwarded.add(datagrams: portion.datagramCount, bytes: portion.length)
+        return before
+    }
+
+    /// Notes that this peer is sent something, so that its partner waits for an answer from now on.
+    /// Says when it was last heard.
+    @inline(__always)
+    fileprivate mutating func await(at now: Instant) -> Instant {
+        if awaitedSince == .origin { awaitedSince = now }
+        return lastHeard
+    }
+}
+
+/// What became of a slot on the data path.
+enum Passage {
+    /// The engine has to decide.
+    case punted
+    /// It was planned for the partner of its source.
+    case forwarded
+    /// It was, and its header deserves a closer look.
+    case remarkable
 }
 
 /// The data plane: an exact-match table from source address to partner.
@@ -64,45 +100,56 @@ struct ForwardingEntry: BitwiseCopyable {
 struct Forwarder: ~Copyable {
     private var addresses: HashIndex
     private(set) var entries: FixedStorage<ForwardingEntry>
+    /// What is seen of each peer's datagrams.
+    var sights: FixedStorage<PeerSight>
+    /// When the peer whose slot was forwarded last had been heard before.
+    private(set) var previouslyHeard = Instant.origin
     private let hash: KeyedHash
     /// How many bindings have been made; wraps, long after any plan that could refer to it.
     private var bindings: UInt32 = 0
 
-    /// 64 B and, in the index, 16 to 32 B for each peer.
+    /// A side that was silent for so long while the other one was sending had a gap.
+    static let gapNanoseconds = 100 * Nanoseconds.perMillisecond
+
+    /// 2 × 64 B and, in the index, 16 to 32 B for each peer.
     static func byteCount(peerLimit: Int) -> Int {
-        peerLimit * MemoryLayout<ForwardingEntry>.stride + HashIndex.byteCount(limit: peerLimit)
+        peerLimit * (MemoryLayout<ForwardingEntry>.stride + MemoryLayout<PeerSight>.stride)
+            + HashIndex.byteCount(limit: peerLimit)
     }
 
     init(peerLimit: Int, hash: KeyedHash) {
         addresses = HashIndex(limit: peerLimit)
         // Sound: a session's two entries are reset when its place is first given out.
         unsafe entries = FixedStorage(uninitializedCount: peerLimit)
+        unsafe sights = FixedStorage(uninitializedCount: peerLimit)
         self.hash = hash
     }
 
     // MARK: The data path
 
-    /// Plans what is in `slot` for the partner of its source, if both are known and open, and says
-    /// whether it did.
+    /// Plans what is in `slot` for the partner of its source, if both are known and open.
     @inline(__always)
     mutating func forward(
         _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch,
         into plan: inout TransmitPlan, at now: Instant
-    ) -> Bool {
+    ) -> Passage {
         guard let peer = peer(at: arrival.source), entries[peer.index].isOpen,
             !mayHoldControl(arrival, slot: slot, of: batch)
-        else { return false }
+        else { return .punted }
         let count = arrival.datagramCount
         let length = Int(arrival.length)
-        heard(from: peer, on: arrival.local, at: now)
-        entries[peer.index].forwarded.add(datagrams: count, bytes: length)
-        plan.append(
-            TransmitPlan.Portion(
-                slot: slot, offset: 0, length: length,
-                segmentLength: count == 1 ? length : Int(arrival.segmentLength),
-                datagramCount: count, ecn: arrival.ecn),
-            to: peer.partner, entry: &entries[peer.partner.index])
-        return true
+        let portion = TransmitPlan.Portion(
+            slot: slot, offset: 0, length: length,
+            segmentLength: count == 1 ? length : Int(arrival.segmentLength),
+            datagramCount: count, ecn: arrival.ecn)
+        previouslyHeard = entries[peer.index].lastHeard
+        let awaitedSince = entries[peer.index].send(portion, to: arrival.local, at: now)
+        let partnerHeard = entries[peer.partner.index].await(at: now)
+        plan.append(portion, to: peer.partner, entry: &entries[peer.partner.index])
+        noteAnswer(of: peer, awaitedSince: awaitedSince, partnerHeard: partnerHeard, at: now)
+        let isRemarkable = sights[peer.index].observe(
+            arrival, slot: slot, count: count, of: batch)
+        return isRemarkable ? .remarkable : .forwarded
     }
 
     /// The peer that is bound to this address.
@@ -120,6 +167,20 @@ struct Forwarder: ~Copyable {
     mutating func heard(from peer: PeerNumber, on local: LocalAddress, at now: Instant) {
         entries[peer.index].lastHeard = now
         entries[peer.index].local = local
+    }
+
+    /// Notes a gap if `peer` was silent too long while its partner was sending.
+    @inline(__always)
+    private mutating func noteAnswer(
+        of peer: PeerNumber, awaitedSince: Instant, partnerHeard: Instant, at now: Instant
+    ) {
+        // A partner that had said all and waited is no witness of a gap: what counts is for how
+        // long it kept sending. Nobody waits since the origin.
+        if partnerHeard.nanoseconds &- awaitedSince.nanoseconds >= Forwarder.gapNanoseconds,
+            awaitedSince != .origin, partnerHeard > awaitedSince
+        {
+            sights[peer.index].noteGap(nanoseconds: now.nanoseconds(since: awaitedSince), at: now)
+        }
     }
 
     /// Whether one of the slot's datagrams has the length and first byte of a registration. In a
@@ -146,17 +207,21 @@ struct Forwarder: ~Copyable {
     mutating func reset(session: Int) {
         entries[2 * session] = ForwardingEntry()
         entries[2 * session + 1] = ForwardingEntry()
+        sights[2 * session] = PeerSight()
+        sights[2 * session + 1] = PeerSight()
     }
 
     /// Binds a free place to an address that no peer has.
     mutating func bind(
-        _ peer: PeerNumber, to address: TransportAddress, on local: LocalAddress, at now: Instant
+        _ peer: PeerNumber, to address: TransportAddress, on local: LocalAddress
     ) {
         precondition(entries[peer.index].address == .none)
         bindings &+= 1
         entries[peer.index].address = address
         entries[peer.index].binding = bindings
-        heard(from: peer, on: local, at: now)
+        entries[peer.index].local = local
+        entries[peer.index].lastHeard = .origin
+        entries[peer.index].awaitedSince = .origin
         addresses.insert(peer.index, hash: hash(address))
     }
 
@@ -167,6 +232,17 @@ struct Forwarder: ~Copyable {
         entries[peer.index].isOpen = false
     }
 
+    /// Lets a peer that was bound anew keep what was noted at its former address.
+    mutating func keepHistory(of peer: PeerNumber, from old: ForwardingEntry) {
+        entries[peer.index].lastHeard = old.lastHeard
+        entries[peer.index].awaitedSince = old.awaitedSince
+    }
+
+    /// Notes which of our addresses a peer registers at: our answers leave from there.
+    mutating func refresh(_ peer: PeerNumber, on local: LocalAddress) {
+        entries[peer.index].local = local
+    }
+
     /// Lets a session's datagrams pass without asking the engine, or stops that.
     mutating func setOpen(_ isOpen: Bool, session: Int) {
         entries[2 * session].isOpen = isOpen
@@ -175,10 +251,16 @@ struct Forwarder: ~Copyable {
 
     /// Counts what the engine forwarded itself from `peer`, and plans it for its partner.
     mutating func forward(
-        _ portion: TransmitPlan.Portion, from peer: PeerNumber, into plan: inout TransmitPlan
+        _ portion: TransmitPlan.Portion, from peer: PeerNumber, into plan: inout TransmitPlan,
+        at now: Instant
     ) {
-        entries[peer.index].forwarded.add(datagrams: portion.datagramCount, bytes: portion.length)
+        let awaitedSince = entries[peer.index].awaitedSince
+        entries[peer.index].awaitedSince = .origin
+        entries[peer.index].forwarded.add(
+            datagrams: portion.datagramCount, bytes: portion.length)
+        let partnerHeard = entries[peer.partner.index].await(at: now)
         plan.append(portion, to: peer.partner, entry: &entries[peer.partner.index])
+        noteAnswer(of: peer, awaitedSince: awaitedSince, partnerHeard: partnerHeard, at: now)
     }
 
     /// Whether a run's peer is still bound to the address that the run was planned for.

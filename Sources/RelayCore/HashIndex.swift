@@ -14,8 +14,14 @@ struct KeyedHash: BitwiseCopyable, Sendable {
 
     @inline(__always)
     func callAsFunction(_ high: UInt64, _ low: UInt64, _ more: UInt64 = 0) -> UInt32 {
+        UInt32(truncatingIfNeeded: wide(high, low, more))
+    }
+
+    /// All 64 bits of the hash, for keys that are not kept themselves.
+    @inline(__always)
+    func wide(_ high: UInt64, _ low: UInt64, _ more: UInt64) -> UInt64 {
         let half = fold(high ^ first, low ^ second)
-        return UInt32(truncatingIfNeeded: fold(half ^ more, first ^ 0xa076_1d64_78bd_642f))
+        return fold(half ^ more, first ^ 0xa076_1d64_78bd_642f)
     }
 
     @inline(__always)

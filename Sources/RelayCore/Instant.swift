@@ -38,6 +38,8 @@ extension Instant: Comparable {
 
 /// Lengths of time in nanoseconds, for constants that read as what they mean.
 public enum Nanoseconds {
+    /// One microsecond.
+    public static let perMicrosecond: UInt64 = 1_000
     /// One millisecond.
     public static let perMillisecond: UInt64 = 1_000_000
     /// One second.

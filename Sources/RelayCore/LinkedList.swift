@@ -14,6 +14,12 @@ struct LinkedList: BitwiseCopyable {
     /// The record that has been in the list for longest.
     var first: Int? { head == LinkedList.none ? nil : Int(head) }
 
+    /// The record that came into the list after this one.
+    static func next(after number: Int, links: borrowing FixedStorage<Links>) -> Int? {
+        let next = links[number].next
+        return next == none ? nil : Int(next)
+    }
+
     /// Adds a record that is in no list at the end.
     mutating func append(_ number: Int, links: inout FixedStorage<Links>) {
         let new = UInt32(number)

@@ -103,4 +103,11 @@ public struct ReceiveBatch: ~Copyable {
     func byte(slot: Int, offset: Int) -> UInt8 {
         bytes[slot * ReceiveBatch.slotStride + offset]
     }
+
+    /// The first byte in a slot, and the eight from `offset` (0 to 15) on, the lowest first. Behind
+    /// the slot's datagrams the bytes mean nothing.
+    @inline(__always)
+    func head(slot: Int, wordAt offset: Int) -> (byte: UInt8, word: UInt64) {
+        bytes.head(ofBlock: slot &* (ReceiveBatch.slotStride / 32), wordAt: offset)
+    }
 }

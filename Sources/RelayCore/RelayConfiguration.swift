@@ -46,6 +46,10 @@ extension Setting {
     public static let peerGrace = Setting(
         name: "peer-grace-secs", range: 1...3_600, defaultValue: 10, unit: "seconds",
         summary: "A peer heard this recently keeps its place against a newcomer.")
+    /// How long an established session's peer must be silent to be believed moved by its IP alone.
+    public static let rebindSilence = Setting(
+        name: "rebind-silence-secs", range: 1...3_600, defaultValue: 5, unit: "seconds",
+        summary: "Silence after which data from a peer's IP moves it without its connection ID.")
     /// How many half-open sessions one source may hold.
     public static let halfOpenLimitPerSource = Setting(
         name: "half-open-limit-per-ip", range: 1...4_000_000, defaultValue: 1_024, unit: "sessions",
@@ -73,8 +77,8 @@ extension Setting {
 
     /// Every setting of the core, in the order in which the help shows them.
     public static let all: [Setting] = [
-        sessionLimit, sessionTimeout, peerGrace, halfOpenLimitPerSource, registrationRatePerSource,
-        unvalidatedAllowance, unvalidatedRate, ackRatePerSource,
+        sessionLimit, sessionTimeout, peerGrace, rebindSilence, halfOpenLimitPerSource,
+        registrationRatePerSource, unvalidatedAllowance, unvalidatedRate, ackRatePerSource,
     ]
 }
 
@@ -103,9 +107,14 @@ public struct RelayConfiguration: Sendable, Equatable {
     public let halfOpenLimitPerSource: Int
     /// Whether addresses that are not on the public internet are refused.
     public let deniesSpecialSources: Bool
+    /// When data from an unknown address makes a peer's address change.
+    public let rebindPolicy: RebindPolicy
+    /// Whether only a connection ID that it was sent shows that an address receives.
+    public let isStrict: Bool
 
     let idleTimeoutNanoseconds: UInt64
     let peerGraceNanoseconds: UInt64
+    let rebindSilenceNanoseconds: UInt64
     let registrationLimit: RateLimit
     let acknowledgementLimit: RateLimit
     let unvalidatedLimit: RateLimit
@@ -125,12 +134,18 @@ public struct RelayConfiguration: Sendable, Equatable {
         unvalidatedAllowanceBytes: Int = Setting.unvalidatedAllowance.defaultValue,
         unvalidatedRateBytes: Int = Setting.unvalidatedRate.defaultValue,
         ackRatePerSource: Int = Setting.ackRatePerSource.defaultValue,
-        deniesSpecialSources: Bool = false
+        rebindSilenceSeconds: Int = Setting.rebindSilence.defaultValue,
+        deniesSpecialSources: Bool = false, rebindPolicy: RebindPolicy = .evidence,
+        isStrict: Bool = false
     ) throws(SettingError) {
         self.sessionLimit = try Setting.sessionLimit.checked(sessionLimit)
         self.halfOpenLimitPerSource =
             try Setting.halfOpenLimitPerSource.checked(halfOpenLimitPerSource)
         self.deniesSpecialSources = deniesSpecialSources
+        self.rebindPolicy = rebindPolicy
+        self.isStrict = isStrict
+        rebindSilenceNanoseconds =
+            UInt64(try Setting.rebindSilence.checked(rebindSilenceSeconds)) * Nanoseconds.perSecond
         idleTimeoutNanoseconds =
             UInt64(try Setting.sessionTimeout.checked(sessionTimeoutSeconds))
             * Nanoseconds.perSecond

@@ -2,10 +2,6 @@
 // engine, and the accounts of all.
 
 extension RelayEngine {
-    /// How long after a rebind datagrams from the former address are still the peer's: those that
-    /// were under way.
-    static let lateArrivalNanoseconds = Nanoseconds.perSecond
-
     /// What an address that is not validated is charged for a datagram at the least: its IPv4 and
     /// UDP headers. Empty ones would be free otherwise.
     static let leastCharge = 28
@@ -23,9 +19,22 @@ extension RelayEngine {
             counters.received.add(datagrams: count, bytes: Int(arrival.length))
             if arrival.isTruncated || count > ReceiveBatch.trainDatagramLimit {
                 counters.drop(UInt64(count), .truncated, from: arrival.source, at: now)
-            } else if !forwarder.forward(arrival, slot: slot, of: batch, into: &plan, at: now) {
-                receivePunt(arrival, slot: slot, of: batch, into: &plan, at: now)
+            } else {
+                pass(arrival, slot: slot, of: batch, into: &plan, at: now)
             }
+        }
+    }
+
+    /// Lets the forwarder have a slot, and does what is left to do.
+    @inline(__always)
+    private mutating func pass(
+        _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch,
+        into plan: inout TransmitPlan, at now: Instant
+    ) {
+        switch forwarder.forward(arrival, slot: slot, of: batch, into: &plan, at: now) {
+        case .forwarded: break
+        case .remarkable: look(arrival, slot: slot, of: batch, at: now)
+        case .punted: receivePunt(arrival, slot: slot, of: batch, into: &plan, at: now)
         }
     }
 
@@ -62,6 +71,7 @@ extension RelayEngine {
     private mutating func noteUnsent(_ run: TransmitPlan.Run) {
         let count = Int(run.unsentDatagrams)
         forwarder.unforward(datagrams: count, bytes: Int(run.unsentBytes), to: run.peer)
+        takeBackPending(count, of: run.peer.partner)
         sessions.records[run.peer.session].dropped += UInt64(count)
     }
 
@@ -79,19 +89,21 @@ extension RelayEngine {
         into plan: inout TransmitPlan, at now: Instant
     ) {
         let segment = arrival.isTrain ? Int(arrival.segmentLength) : Int(arrival.length)
+        if arrival.isTrain, let peer = forwarder.peer(at: arrival.source) {
+            forwarder.sights[peer.index].noteTrain(arrival.datagramCount)
+        }
         for number in 0..<arrival.datagramCount {
             let offset = number * segment
             let length = min(segment, Int(arrival.length) - offset)
             let portion = TransmitPlan.Portion(
                 slot: slot, offset: offset, length: length, segmentLength: length,
                 datagramCount: 1, ecn: arrival.ecn)
+            let datagram = batch.bytes(slot: slot, offset: offset, length: length)
             let verdict: Verdict
-            if let registration = Registration(
-                batch.bytes(slot: slot, offset: offset, length: length))
-            {
+            if let registration = Registration(datagram) {
                 verdict = register(registration, from: arrival, into: &plan, at: now)
             } else {
-                verdict = receivePayload(portion, from: arrival, into: &plan, at: now)
+                verdict = receivePayload(portion, datagram, from: arrival, into: &plan, at: now)
             }
             if case .drop(let reason) = verdict {
                 counters.drop(1, reason, from: arrival.source, at: now)
@@ -99,29 +111,47 @@ extension RelayEngine {
         }
     }
 
-    /// Forwards a datagram from a peer, or from the address that it had a moment ago.
-    private mutating func receivePayload(
-        _ portion: TransmitPlan.Portion, from arrival: Arrival, into plan: inout TransmitPlan,
-        at now: Instant
+    /// Forwards a datagram from a peer, or from an address that may be a peer's new or former one.
+    mutating func receivePayload(
+        _ portion: TransmitPlan.Portion, _ datagram: Span<UInt8>, from arrival: Arrival,
+        into plan: inout TransmitPlan, at now: Instant
     ) -> Verdict {
-        if let peer = forwarder.peer(at: arrival.source) {
-            forwarder.heard(from: peer, on: arrival.local, at: now)
-            if peers[peer.index].validation == .none, peers[peer.index].wasForwardedTo {
-                validate(peer, by: .data, at: now)
-            }
-            return forwardPayload(portion, from: peer, into: &plan, at: now)
+        guard let peer = forwarder.peer(at: arrival.source) else {
+            return receiveStray(portion, datagram, from: arrival, into: &plan, at: now)
         }
-        if let peer = formerPeer(at: arrival.source),
-            now.nanoseconds(since: peers[peer.index].reboundAt)
-                <= RelayEngine.lateArrivalNanoseconds
+        let previouslyHeard = forwarder.entries[peer.index].lastHeard
+        forwarder.heard(from: peer, on: arrival.local, at: now)
+        if peers[peer.index].validation == .none, peers[peer.index].wasForwardedTo,
+            let validation = validation(by: datagram, from: peer)
         {
-            return forwardPayload(portion, from: peer, into: &plan, at: now)
+            validate(peer, by: validation, at: now)
         }
-        return .drop(.unknownSource)
+        forgetPendingMove(of: peer)
+        forwarder.sights[peer.index].noteECN(arrival.ecn, datagrams: 1)
+        let verdict = forwardPayload(portion, from: peer, into: &plan, at: now)
+        var isForwarded = false
+        if case .forward = verdict { isForwarded = true }
+        look(
+            at: datagram, from: peer, isForwarded: isForwarded, previouslyHeard: previouslyHeard,
+            at: now)
+        return verdict
+    }
+
+    /// What a datagram shows of its sender, to whom something was forwarded before: that it
+    /// received an ID which only its partner gave out, or just that it goes on.
+    private func validation(by datagram: Span<UInt8>, from peer: PeerNumber) -> Validation? {
+        var walk = QUICPacketWalk()
+        let length = Int(forwarder.sights[peer.index].destinationLength)
+        if let packet = walk.next(datagram, shortLength: length),
+            connectionIDs.gave(packet.destination, from: peer.partner)
+        {
+            return .connectionID
+        }
+        return configuration.isStrict ? nil : .data
     }
 
     /// Forwards a datagram of `peer` if its partner may have it.
-    private mutating func forwardPayload(
+    mutating func forwardPayload(
         _ portion: TransmitPlan.Portion, from peer: PeerNumber, into plan: inout TransmitPlan,
         at now: Instant
     ) -> Verdict {
@@ -133,7 +163,7 @@ extension RelayEngine {
         } else if !mayForward(portion.length, to: peer.partner, at: now) {
             reason = .unvalidated
         } else {
-            forwarder.forward(portion, from: peer, into: &plan)
+            forwarder.forward(portion, from: peer, into: &plan, at: now)
             return .forward
         }
         sessions.records[peer.session].dropped += 1
@@ -157,7 +187,7 @@ extension RelayEngine {
     }
 
     /// Lifts the allowance of an address that has shown that it receives.
-    private mutating func validate(
+    mutating func validate(
         _ peer: PeerNumber, by validation: Validation, at now: Instant
     ) {
         peers[peer.index].validation = validation

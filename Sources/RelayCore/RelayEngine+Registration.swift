@@ -53,7 +53,12 @@ extension RelayEngine {
     private mutating func refresh(
         _ peer: PeerNumber, from arrival: Arrival, into plan: inout TransmitPlan, at now: Instant
     ) -> Verdict {
-        forwarder.heard(from: peer, on: arrival.local, at: now)
+        forwarder.refresh(peer, on: arrival.local)
+        forgetPendingMove(of: peer)
+        peers[peer.index].refreshedAt = now
+        if peers[peer.index].validation == .none, peers[peer.index].lapsedValidation != .none {
+            validate(peer, by: peers[peer.index].lapsedValidation, at: now)
+        }
         if sessions.records[peer.session].place == .waiting {
             // To the end of the half-open sessions: the one unheard for longest makes room first.
             sessions.move(peer.session, to: .waiting)
@@ -102,48 +107,22 @@ extension RelayEngine {
     private func occupant(of peer: PeerNumber) -> SlotOccupant? {
         guard let address = address(of: peer) else { return nil }
         return SlotOccupant(
-            ip: address.ip, lastHeard: forwarder.entries[peer.index].lastHeard,
+            ip: address.ip, lastHeard: lastSign(of: peer),
             registeredAt: peers[peer.index].registeredAt)
-    }
-
-    /// Follows a peer to its new address. It stays who it was: its validation, which a registration
-    /// from the same IP keeps, its allowance and its rates go with it. Its old address counts as
-    /// its own for datagrams that were under way (make before break).
-    private mutating func rebind(
-        _ peer: PeerNumber, to arrival: Arrival, by evidence: RebindEvidence, at now: Instant
-    ) {
-        let old = forwarder.entries[peer.index]
-        var record = peers[peer.index]
-        unbind(peer)
-        bind(peer, to: arrival, at: now)
-        record.source = peers[peer.index].source
-        record.registeredAt = now
-        // What went to the old address shows nothing about the new one.
-        record.wasForwardedTo = record.wasForwardedTo && record.validation != .none
-        record.former = old.address
-        record.reboundAt = now
-        peers[peer.index] = record
-        formerAddresses.insert(peer.index, hash: hash(old.address))
-        updateOpenness(of: peer.session)
-        sessions.records[peer.session].rebinds &+= 1
-        rebinds += 1
-        log.record(
-            .peerRebound(
-                id(peer.session), peer.side, from: old.address, to: arrival.source,
-                evidence: evidence, silenceNanoseconds: now.nanoseconds(since: old.lastHeard)),
-            at: now)
     }
 
     /// Gives a dead peer's place to a newcomer, who must show anew that it receives.
     private mutating func replace(_ peer: PeerNumber, by arrival: Arrival, at now: Instant) {
-        let old = forwarder.entries[peer.index]
+        let old = forwarder.entries[peer.index].address
+        let silence = now.nanoseconds(since: lastSign(of: peer))
         unbind(peer)
         bind(peer, to: arrival, at: now)
         updateOpenness(of: peer.session)
+        forgetSight(of: peer.session)
         log.record(
             .peerReplaced(
-                id(peer.session), peer.side, from: old.address, to: arrival.source,
-                silenceNanoseconds: now.nanoseconds(since: old.lastHeard)),
+                id(peer.session), peer.side, from: old, to: arrival.source,
+                silenceNanoseconds: silence),
             at: now)
     }
 
@@ -159,6 +138,7 @@ extension RelayEngine {
         }
         log.record(.peerLeft(id(session), peer.side, address), at: now)
         unbind(peer)
+        forgetSight(of: session)
         if sessions.records[session].place != .quarantined { settlePlace(of: session) }
     }
 
@@ -186,6 +166,8 @@ extension RelayEngine {
         }
         let session = sessions.open(id, at: now)
         forwarder.reset(session: session)
+        connectionIDs.reset(session: session)
+        sights[session] = SessionSight()
         let peer = PeerNumber(session: session, side: .a)
         bind(peer, to: arrival, at: now)
         sources.records[Int(peers[peer.index].source)].waitingSessions += 1
@@ -215,7 +197,7 @@ extension RelayEngine {
 
     /// Whether nothing may be sent to this address: it is nobody's, everybody's or our own, or,
     /// where that was asked for, not on the public internet.
-    private func isRefused(_ source: TransportAddress) -> Bool {
+    func isRefused(_ source: TransportAddress) -> Bool {
         if source.port == 0 || source.ip.isUnanswerable { return true }
         if configuration.deniesSpecialSources && source.ip.isSpecial { return true }
         for number in 0..<ownAddressCount where ownAddresses[number] == source { return true }

@@ -42,6 +42,9 @@ extension RelayEngine {
     /// as long as they live, so an eviction must outlast somebody's patience.
     static let quarantineNanoseconds = 120 * Nanoseconds.perSecond
 
+    /// A diagnosis that lasts so long is told.
+    static let reportedDiagnosisNanoseconds = 10 * Nanoseconds.perSecond
+
     /// When `advance` has something to do next.
     public var nextDeadline: Instant { sweep.nextStepAt }
 
@@ -90,13 +93,30 @@ extension RelayEngine {
             }
             sampleRates(of: a, at: now)
             sampleRates(of: a.partner, at: now)
+            diagnose(session, at: now)
         }
+    }
+
+    /// Notices when a session's diagnosis changes, and tells one that lasts.
+    private mutating func diagnose(_ session: Int, at now: Instant) {
+        let diagnosis = facts(session).diagnosis(at: now)
+        if diagnosis.kind != sights[session].diagnosis {
+            sights[session].diagnosis = diagnosis.kind
+            sights[session].diagnosedAt = now
+        }
+        let bit = UInt16(1) << UInt16(diagnosis.kind.rawValue)
+        guard !diagnosis.kind.isExpected, sights[session].reported & bit == 0,
+            now.nanoseconds(since: sights[session].diagnosedAt)
+                >= RelayEngine.reportedDiagnosisNanoseconds
+        else { return }
+        sights[session].reported |= bit
+        log.record(.sessionDiagnosed(id(session), diagnosis), at: now)
     }
 
     /// How long a bound peer has been silent; a free place never is.
     private func silence(of peer: PeerNumber, at now: Instant) -> UInt64 {
         guard address(of: peer) != nil else { return 0 }
-        return now.nanoseconds(since: forwarder.entries[peer.index].lastHeard)
+        return now.nanoseconds(since: lastSign(of: peer))
     }
 
     private mutating func sampleRates(of peer: PeerNumber, at now: Instant) {

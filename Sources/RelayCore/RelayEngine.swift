@@ -2,17 +2,30 @@
 struct PeerRecord: BitwiseCopyable {
     /// Where its address belongs to in the table of sources.
     var source: UInt32
-    /// When this address registered here first.
+    /// When it registered first from the address that it registered from last, and when last.
     var registeredAt: Instant
+    var refreshedAt: Instant
     /// How it showed that it receives.
     var validation = Validation.none
+    /// The validation that it lost when it moved with no more evidence than its IP address.
+    var lapsedValidation = Validation.none
     /// Whether anything was forwarded to this address yet.
     var wasForwardedTo = false
     /// What may still be forwarded to it while it is not validated.
     var allowance = TokenBucket()
-    /// The address it had before its last rebind, and when that was.
+    /// The address it had before its last rebind, or before several in a row, and when it left it.
     var former = TransportAddress.none
     var reboundAt = Instant.origin
+    /// What made it leave that address.
+    var reboundBy = RebindEvidence.registration
+    /// When something last came from the address before; `origin` if nothing did since the rebind.
+    var formerHeardAt = Instant.origin
+    /// Whether the address before was found to be somebody else's.
+    var isFormerRejected = false
+    /// Until when the peer is hard to move, as somebody who was not it tried to be.
+    var contestedUntil = Instant.origin
+    /// Whether what it sends without long headers is QUIC.
+    var recognition = Recognition()
     /// The rates of what comes from it, in bits and datagrams a second.
     var bits: RateMeter
     var datagrams: RateMeter
@@ -48,13 +61,18 @@ public struct RelayEngine: ~Copyable {
     var peers: FixedStorage<PeerRecord>
     var sources: SourceTable
     var formerAddresses: HashIndex
+    var sights: FixedStorage<SessionSight>
+    var connectionIDs: ConnectionIDTable
+    var pendingMoves = FixedStorage<PendingMove>(
+        count: PendingMove.limit, repeating: PendingMove())
     var ownAddresses = FixedStorage<TransportAddress>(
         count: ownAddressLimit, repeating: TransportAddress.none)
     var ownAddressCount = 0
     var log: EventLog
     var sweep: Sweep
     var totals: TotalMeters
-    var rebinds: UInt64 = 0
+    /// How often peers changed their addresses.
+    public internal(set) var rebinds = RebindTally()
     let hash: KeyedHash
 
     /// Own addresses that are told from sources: far more than a host's interfaces.
@@ -67,7 +85,8 @@ public struct RelayEngine: ~Copyable {
         at now: Instant
     ) {
         let hash = KeyedHash(secret: secret)
-        let peerLimit = 2 * SessionTable.recordCount(limit: configuration.sessionLimit)
+        let recordCount = SessionTable.recordCount(limit: configuration.sessionLimit)
+        let peerLimit = 2 * recordCount
         self.configuration = configuration
         self.logLevel = logLevel
         self.hash = hash
@@ -77,6 +96,9 @@ public struct RelayEngine: ~Copyable {
         unsafe peers = FixedStorage(uninitializedCount: peerLimit)
         sources = SourceTable(peerLimit: peerLimit, hash: hash)
         formerAddresses = HashIndex(limit: peerLimit)
+        // Sound: a session's sight is written when the session is opened.
+        unsafe sights = FixedStorage(uninitializedCount: recordCount)
+        connectionIDs = ConnectionIDTable(peerLimit: peerLimit, hash: hash)
         log = EventLog(hash: hash)
         sweep = Sweep(at: now)
         totals = TotalMeters(at: now)
@@ -84,15 +106,18 @@ public struct RelayEngine: ~Copyable {
 
     /// The memory that the tables take when they are full, in bytes.
     ///
-    /// A session's peers take 2 × (64 + 136) B, its own record 64 B, its peers' sources 2 × 56 B
-    /// and the four indexes 112 to 224 B, together some 700 B. The indexes are touched at the
-    /// start, the rest as far as it is used.
+    /// A session's peers take 2 × (64 + 64 + 192 + 32) B, its own record and sight 56 + 280 B, its
+    /// peers' sources 2 × 56 B, links 40 B and the five indexes 208 to 416 B, together some
+    /// 1,450 B. The indexes are touched at the start, the rest as far as it is used.
     public static func byteCount(configuration: RelayConfiguration) -> Int {
-        let peerLimit = 2 * SessionTable.recordCount(limit: configuration.sessionLimit)
+        let recordCount = SessionTable.recordCount(limit: configuration.sessionLimit)
+        let peerLimit = 2 * recordCount
         return Forwarder.byteCount(peerLimit: peerLimit)
             + SessionTable.byteCount(limit: configuration.sessionLimit)
             + SourceTable.byteCount(peerLimit: peerLimit)
             + peerLimit * MemoryLayout<PeerRecord>.stride
+            + recordCount * MemoryLayout<SessionSight>.stride
+            + ConnectionIDTable.byteCount(peerLimit: peerLimit)
             + HashIndex.byteCount(limit: peerLimit) + EventLog.byteCount
     }
 
@@ -126,19 +151,24 @@ public struct RelayEngine: ~Copyable {
         return address == .none ? nil : address
     }
 
+    /// When a bound peer was last heard of, by a registration or by anything else.
+    func lastSign(of peer: PeerNumber) -> Instant {
+        max(forwarder.entries[peer.index].lastHeard, peers[peer.index].refreshedAt)
+    }
+
     /// A session's id.
     func id(_ session: Int) -> SessionID { sessions.records[session].id }
 
     /// Binds a free place to an address and gives it a fresh record.
     mutating func bind(_ peer: PeerNumber, to arrival: Arrival, at now: Instant) {
         // Whoever had this address before, what comes from it now is this peer's.
-        if let former = formerPeer(at: arrival.source) { forgetFormerAddress(of: former) }
+        forgetFormerAddress(arrival.source)
         let source = sources.record(of: arrival.source.ip)
-        sources.retain(source)
-        forwarder.bind(peer, to: arrival.source, on: arrival.local, at: now)
+        sources.retain(source, peer: peer.index)
+        forwarder.bind(peer, to: arrival.source, on: arrival.local)
         let forwarded = forwarder.entries[peer.index].forwarded
         peers[peer.index] = PeerRecord(
-            source: UInt32(source), registeredAt: now,
+            source: UInt32(source), registeredAt: now, refreshedAt: now,
             bits: RateMeter(at: now, total: forwarded.bytes &* 8),
             datagrams: RateMeter(at: now, total: forwarded.datagrams))
     }
@@ -147,7 +177,7 @@ public struct RelayEngine: ~Copyable {
     mutating func unbind(_ peer: PeerNumber) {
         forgetFormerAddress(of: peer)
         forwarder.unbind(peer)
-        sources.release(Int(peers[peer.index].source))
+        sources.release(Int(peers[peer.index].source), peer: peer.index)
     }
 
     /// Puts a session where its number of peers says it belongs, and closes it when there is none.
@@ -176,6 +206,7 @@ public struct RelayEngine: ~Copyable {
             let peer = PeerNumber(session: session, side: side)
             if address(of: peer) != nil { unbind(peer) }
         }
+        forgetSight(of: session)
         sessions.close(session)
     }
 
@@ -200,7 +231,8 @@ public struct RelayEngine: ~Copyable {
         return address(of: peer) == nil ? nil : Int(peers[peer.index].source)
     }
 
-    private mutating func countWaiting(_ session: Int, by change: Int) {
+    /// Counts a session for the source of its only peer, or no longer, if it is half-open.
+    mutating func countWaiting(_ session: Int, by change: Int) {
         guard let source = waitingSource(of: session) else { return }
         let count = Int(sources.records[source].waitingSessions) + change
         sources.records[source].waitingSessions = UInt32(count)
@@ -221,24 +253,6 @@ public struct RelayEngine: ~Copyable {
                 bForwarded: forwarder.entries[a.partner.index].forwarded,
                 lifeNanoseconds: now.nanoseconds(since: sessions.records[session].openedAt)),
             at: now)
-    }
-
-    /// The peer that had this address before its last rebind.
-    func formerPeer(at address: TransportAddress) -> PeerNumber? {
-        guard formerAddresses.count > 0 else { return nil }
-        var probe = formerAddresses.probe(hash(address))
-        while let number = formerAddresses.next(&probe) {
-            if peers[number].former == address { return PeerNumber(rawValue: UInt32(number)) }
-        }
-        return nil
-    }
-
-    /// Forgets the address that a peer had before its last rebind.
-    mutating func forgetFormerAddress(of peer: PeerNumber) {
-        let former = peers[peer.index].former
-        guard former != .none else { return }
-        formerAddresses.remove(peer.index, hash: hash(former))
-        peers[peer.index].former = .none
     }
 }
 

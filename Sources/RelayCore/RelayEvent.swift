@@ -2,12 +2,45 @@
 public enum RebindEvidence: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// A registration from the same IP address.
     case registration
+    /// A datagram with a connection ID that only this peer uses.
+    case connectionID
+    /// A datagram from the same IP address, which no other peer has.
+    case sameIP
 
     /// The stable name used in metrics, logs and the control interface.
     public var name: String {
         switch self {
         case .registration: "registration"
+        case .connectionID: "cid"
+        case .sameIP: "same_ip"
         }
+    }
+}
+
+/// How often peers changed their addresses, by what made the relay believe it.
+public struct RebindTally: BitwiseCopyable, Equatable, Sendable {
+    private var counts = InlineArray<3, UInt64>(repeating: 0)
+    /// How many of them went back to the address before.
+    public private(set) var reverted: UInt64 = 0
+
+    /// None.
+    public init() {}
+
+    /// All of them.
+    public var total: UInt64 { RebindEvidence.allCases.reduce(0) { $0 + self[$1] } }
+
+    /// The number with one kind of evidence.
+    public subscript(evidence: RebindEvidence) -> UInt64 { counts[Int(evidence.rawValue)] }
+
+    mutating func count(_ evidence: RebindEvidence, isReverted: Bool) {
+        counts[Int(evidence.rawValue)] += 1
+        if isReverted { reverted += 1 }
+    }
+
+    /// Whether two tallies are alike.
+    public static func == (left: RebindTally, right: RebindTally) -> Bool {
+        left.reverted == right.reverted
+            && RebindEvidence.allCases.allSatisfy { left[$0] == right[$0] }
     }
 }
 
@@ -17,12 +50,15 @@ public enum Validation: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case none
     /// It sent a datagram after something had been forwarded to it.
     case data
+    /// It sent a connection ID that only a datagram forwarded to it told.
+    case connectionID
 
     /// The stable name used in logs and the control interface.
     public var name: String {
         switch self {
         case .none: "none"
         case .data: "data"
+        case .connectionID: "cid"
         }
     }
 }
@@ -57,10 +93,11 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     case sessionPaired(SessionID, a: TransportAddress, b: TransportAddress)
     /// A peer showed that it receives.
     case peerValidated(SessionID, Side, TransportAddress, by: Validation)
-    /// A peer's address changed; `silence` is how long the old one had been silent.
+    /// A peer's address changed, or went back to the one before; `silence` is how long the old one
+    /// had been silent.
     case peerRebound(
         SessionID, Side, from: TransportAddress, to: TransportAddress, evidence: RebindEvidence,
-        silenceNanoseconds: UInt64)
+        isReverted: Bool, silenceNanoseconds: UInt64)
     /// A newcomer took the place of a peer that was no longer alive.
     case peerReplaced(
         SessionID, Side, from: TransportAddress, to: TransportAddress, silenceNanoseconds: UInt64)
@@ -68,6 +105,14 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     case peerLeft(SessionID, Side, TransportAddress)
     /// A registration was refused in silence.
     case registrationRefused(SessionID, from: TransportAddress, DropReason)
+    /// A QUIC client in the session sent the first Initial of a connection: its first one, or
+    /// another.
+    case connectionAttempted(SessionID, client: Side, QUICVersion, attempt: Int)
+    /// A QUIC connection is established; without a client and a time if it is older than the relay.
+    case connectionEstablished(
+        SessionID, client: Side?, QUICVersion, handshakeNanoseconds: UInt64)
+    /// The session has been in trouble, or at rest, for 10 s; told once for each kind.
+    case sessionDiagnosed(SessionID, Diagnosis)
     /// A session ended.
     case sessionEnded(
         SessionID, SessionEnding, aForwarded: Volume, bForwarded: Volume, lifeNanoseconds: UInt64)
@@ -98,6 +143,9 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
         case .peerReplaced: "peer_replaced"
         case .peerLeft: "peer_left"
         case .registrationRefused: "registration_refused"
+        case .connectionAttempted: "connection_attempted"
+        case .connectionEstablished: "connection_established"
+        case .sessionDiagnosed: "session_diagnosed"
         case .sessionEnded: "session_ended"
         case .evictionUndone: "eviction_undone"
         case .quarantineEnded: "quarantine_ended"
@@ -113,10 +161,12 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     /// How important the event is.
     public var level: LogLevel {
         switch self {
+        case .connectionAttempted(_, _, _, let attempt): attempt > 1 ? .info : .debug
         case .peerValidated, .quarantineEnded: .debug
         case .sessionOpened, .sessionPaired, .peerRebound, .peerReplaced, .peerLeft,
-            .sessionEnded:
+            .connectionEstablished, .sessionEnded:
             .info
+        case .sessionDiagnosed(_, let diagnosis): diagnosis.kind.level
         case .evictionUndone, .drainStarted, .drained, .logLevelChanged: .notice
         case .registrationRefused, .commandFailed, .offloadDisabled, .receiveFailed: .warning
         }
@@ -126,9 +176,11 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     public var session: SessionID? {
         switch self {
         case .sessionOpened(let id, _), .sessionPaired(let id, _, _),
-            .peerValidated(let id, _, _, _), .peerRebound(let id, _, _, _, _, _),
+            .peerValidated(let id, _, _, _), .peerRebound(let id, _, _, _, _, _, _),
             .peerReplaced(let id, _, _, _, _), .peerLeft(let id, _, _),
-            .registrationRefused(let id, _, _), .sessionEnded(let id, _, _, _, _),
+            .registrationRefused(let id, _, _), .connectionAttempted(let id, _, _, _),
+            .connectionEstablished(let id, _, _, _), .sessionDiagnosed(let id, _),
+            .sessionEnded(let id, _, _, _, _),
             .evictionUndone(let id), .quarantineEnded(let id), .commandFailed(let id):
             id
         case .drainStarted, .drained, .logLevelChanged, .offloadDisabled, .receiveFailed:

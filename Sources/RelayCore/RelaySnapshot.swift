@@ -4,9 +4,11 @@ public struct PeerSnapshot: BitwiseCopyable, Sendable {
     public var address: TransportAddress
     /// How it showed that it receives.
     public var validation: Validation
-    /// When this address registered first.
+    /// When it registered first from this address, and when last.
     public var registeredAt: Instant
-    /// When the last datagram came from it.
+    /// When it last registered.
+    public var refreshedAt: Instant
+    /// When the last datagram came from it, registrations included.
     public var lastHeard: Instant
     /// What was forwarded from it since the session began.
     public var forwarded: Volume
@@ -15,8 +17,42 @@ public struct PeerSnapshot: BitwiseCopyable, Sendable {
     /// The rate of that in datagrams a second.
     public var datagrams: Rates
 
+    /// Its side of the QUIC connection.
+    public var sight: PeerSightSnapshot
+
     /// Whether a peer has this place.
     public var isBound: Bool { address != .none }
+}
+
+/// What is seen of the QUIC packets that one peer sends.
+public struct PeerSightSnapshot: BitwiseCopyable, Sendable {
+    /// How far it has come.
+    public var phase: QUICPhase
+    /// What it sent that is remarkable.
+    public var traits: QUICTraits
+    /// The ECN codepoints of its datagrams.
+    public var ecn: ECNCodepoints
+    /// Its datagrams with the CE mark.
+    public var congestionMarks: UInt32
+    /// Trains that the system delivered in one piece.
+    public var trains: UInt32
+    /// The datagrams in them.
+    public var trainDatagrams: UInt64
+    /// The most datagrams in one.
+    public var longestTrain: UInt8
+    /// How often it was silent for 100 ms or more while its partner was sending.
+    public var gaps: UInt32
+    /// The longest of these gaps.
+    public var longestGapMicroseconds: UInt32
+    /// When the last of them ended; `origin` for never.
+    public var lastGapAt: Instant
+    /// Since when its partner has been sending without hearing from it; `origin` if it has not.
+    public var awaitedSince: Instant
+    /// The round trip between the relay and this peer in the handshake, which includes what the
+    /// peer computed.
+    public var handshakeRoundTripMicroseconds: UInt32?
+    /// The same as the spin bit tells it, the median of the last five.
+    public var spinRoundTripMicroseconds: UInt32?
 }
 
 /// A session as an operator sees it.
@@ -35,6 +71,20 @@ public struct SessionSnapshot: BitwiseCopyable, Sendable {
     public var rebinds: UInt32
     /// Datagrams of its peers that were dropped.
     public var dropped: UInt64
+    /// Why it works or does not.
+    public var diagnosis: Diagnosis
+    /// Since when that has been so, to the second.
+    public var diagnosedAt: Instant
+    /// The side that began the latest QUIC connection.
+    public var client: Side?
+    /// The version of the latest long header, once there was one.
+    public var version: QUICVersion?
+    /// QUIC connections that were attempted.
+    public var attempts: UInt16
+    /// The latest one's handshake.
+    public var timeline: HandshakeTimeline
+    /// Whether the spin bit tells round-trip times.
+    public var spin: SpinVerdict
 }
 
 /// The relay as a whole, as an operator sees it.
@@ -64,7 +114,7 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
     /// The same by reason.
     public var drops = DropTally()
     /// How often a peer's address changed.
-    public var rebinds: UInt64 = 0
+    public var rebinds = RebindTally()
     /// Events that were left out because too many were alike.
     public var suppressedEvents: UInt64 = 0
     /// What is forwarded, in bits a second.
@@ -83,8 +133,8 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
 /// A relay with many sessions fills it in several turns, 2,048 sessions in each, so that no
 /// datagram waits for a picture; the sessions' rows are then some turns apart.
 public struct RelaySnapshot: ~Copyable, Sendable {
-    /// Sessions copied in a turn: 2,048 × 208 B take some 50 µs.
-    static let rowsPerTurn = 2_048
+    /// Sessions copied in a turn: 1,024 × 448 B take some 100 µs.
+    static let rowsPerTurn = 1_024
     /// The most recent events that a picture has: 256 × 104 B = 26 KiB.
     public static let eventLimit = 256
 
@@ -132,7 +182,7 @@ extension RelayEngine {
         while snapshot.position < end {
             let session = snapshot.position
             if sessions.records[session].place != .free {
-                snapshot.sessions[snapshot.sessionCount] = row(session)
+                snapshot.sessions[snapshot.sessionCount] = row(session, at: now)
                 snapshot.sessionCount += 1
             }
             snapshot.position += 1
@@ -180,27 +230,51 @@ extension RelayEngine {
         return result
     }
 
-    private func row(_ session: Int) -> SessionSnapshot {
+    private func row(_ session: Int, at now: Instant) -> SessionSnapshot {
         let record = sessions.records[session]
+        let sight = sights[session]
         let a = PeerNumber(session: session, side: .a)
+        let heard = min(
+            forwarder.entries[a.index].forwarded.datagrams,
+            forwarder.entries[a.partner.index].forwarded.datagrams)
         return SessionSnapshot(
             id: record.id, place: record.place, openedAt: record.openedAt, a: peerSnapshot(a),
-            b: peerSnapshot(a.partner), rebinds: record.rebinds, dropped: record.dropped)
+            b: peerSnapshot(a.partner), rebinds: record.rebinds, dropped: record.dropped,
+            diagnosis: facts(session).diagnosis(at: now), diagnosedAt: sight.diagnosedAt,
+            client: sight.client, version: sight.isQUIC ? sight.version : nil,
+            attempts: sight.attempts, timeline: sight.timeline,
+            spin: sight.isEstablished ? sight.spin.verdict(datagrams: heard) : .unknown)
     }
 
     private func peerSnapshot(_ peer: PeerNumber) -> PeerSnapshot {
         let entry = forwarder.entries[peer.index]
         var snapshot = PeerSnapshot(
-            address: entry.address, validation: .none, registeredAt: .origin,
+            address: entry.address, validation: .none, registeredAt: .origin, refreshedAt: .origin,
             lastHeard: entry.lastHeard, forwarded: entry.forwarded, bits: Rates(),
-            datagrams: Rates())
+            datagrams: Rates(), sight: sightSnapshot(peer))
         if snapshot.isBound {
             let record = peers[peer.index]
             snapshot.validation = record.validation
             snapshot.registeredAt = record.registeredAt
+            snapshot.refreshedAt = record.refreshedAt
+            snapshot.lastHeard = lastSign(of: peer)
             snapshot.bits = record.bits.rates
             snapshot.datagrams = record.datagrams.rates
         }
         return snapshot
+    }
+
+    private func sightSnapshot(_ peer: PeerNumber) -> PeerSightSnapshot {
+        let sight = forwarder.sights[peer.index]
+        let session = sights[peer.session]
+        return PeerSightSnapshot(
+            phase: sight.phase, traits: sight.traits, ecn: sight.ecn,
+            congestionMarks: sight.congestionMarks, trains: sight.trains,
+            trainDatagrams: sight.trainDatagrams, longestTrain: sight.longestTrain,
+            gaps: sight.gaps, longestGapMicroseconds: sight.longestGapMicroseconds,
+            lastGapAt: sight.lastGapAt, awaitedSince: forwarder.entries[peer.index].awaitedSince,
+            handshakeRoundTripMicroseconds: peer.side == .a
+                ? session.handshakeMicrosecondsA : session.handshakeMicrosecondsB,
+            spinRoundTripMicroseconds: session.spin.roundTripMicroseconds(peer.side))
     }
 }

@@ -4,6 +4,8 @@ struct SourceRecord: BitwiseCopyable {
     fileprivate var key: IPAddress
     /// How many bound peers are at this source.
     fileprivate var references: UInt32 = 0
+    /// Those peers, by number.
+    fileprivate var peers = LinkedList()
     /// How many sessions of this source wait for their second peer.
     var waitingSessions: UInt32 = 0
     /// Registrations that changed something.
@@ -29,6 +31,7 @@ struct SourceTable: ~Copyable {
 
     var records: FixedStorage<SourceRecord>
     private var links: FixedStorage<LinkedList.Links>
+    private var peerLinks: FixedStorage<LinkedList.Links>
     private var index: HashIndex
     private var idle = LinkedList()
     private var used = 0
@@ -37,7 +40,7 @@ struct SourceTable: ~Copyable {
     static func byteCount(peerLimit: Int) -> Int {
         let count = peerLimit + spareRecords
         return count * (MemoryLayout<SourceRecord>.stride + MemoryLayout<LinkedList.Links>.stride)
-            + HashIndex.byteCount(limit: count)
+            + peerLimit * MemoryLayout<LinkedList.Links>.stride + HashIndex.byteCount(limit: count)
     }
 
     init(peerLimit: Int, hash: KeyedHash) {
@@ -45,6 +48,8 @@ struct SourceTable: ~Copyable {
         // Sound: a record and its links are written when `used` grows beyond them.
         unsafe records = FixedStorage(uninitializedCount: count)
         unsafe links = FixedStorage(uninitializedCount: count)
+        // Sound: a peer's links are written when it is retained, and read only while it is.
+        unsafe peerLinks = FixedStorage(uninitializedCount: peerLimit)
         index = HashIndex(limit: count)
         self.hash = hash
     }
@@ -52,27 +57,45 @@ struct SourceTable: ~Copyable {
     /// The record of an address's source, a new one if it has none. A number stays valid for as
     /// long as its source has a peer, or until the next call.
     mutating func record(of ip: IPAddress) -> Int {
-        let key = ip.isV4 ? ip : IPAddress(high: ip.high, low: 0)
-        let hash = hash(key.high, key.low)
-        var probe = index.probe(hash)
-        while let number = index.next(&probe) {
-            if records[number].key == key { return number }
-        }
+        if let number = find(ip) { return number }
+        let key = SourceTable.key(of: ip)
         let number = freeRecord()
         records[number] = SourceRecord(key: key)
-        index.insert(number, hash: hash)
+        index.insert(number, hash: hash(key.high, key.low))
         idle.append(number, links: &links)
         return number
     }
 
+    /// The record of an address's source, if it has one.
+    func find(_ ip: IPAddress) -> Int? {
+        let key = SourceTable.key(of: ip)
+        var probe = index.probe(hash(key.high, key.low))
+        while let number = index.next(&probe) {
+            if records[number].key == key { return number }
+        }
+        return nil
+    }
+
+    private static func key(of ip: IPAddress) -> IPAddress {
+        ip.isV4 ? ip : IPAddress(high: ip.high, low: 0)
+    }
+
+    /// The peer that has been at a source for longest.
+    func firstPeer(of number: Int) -> Int? { records[number].peers.first }
+
+    /// The peer that came to the same source next.
+    func peer(after peer: Int) -> Int? { LinkedList.next(after: peer, links: peerLinks) }
+
     /// Notes that a peer is bound at this source.
-    mutating func retain(_ number: Int) {
+    mutating func retain(_ number: Int, peer: Int) {
         if records[number].references == 0 { idle.remove(number, links: &links) }
         records[number].references += 1
+        records[number].peers.append(peer, links: &peerLinks)
     }
 
     /// Notes that a peer is no longer bound at this source.
-    mutating func release(_ number: Int) {
+    mutating func release(_ number: Int, peer: Int) {
+        records[number].peers.remove(peer, links: &peerLinks)
         records[number].references -= 1
         if records[number].references == 0 { idle.append(number, links: &links) }
     }

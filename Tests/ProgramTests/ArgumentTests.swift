@@ -4,7 +4,8 @@ import Testing
 /// The options that take a number, as the help promises them.
 let numberOptions: [(name: String, least: Int, most: Int)] = [
     ("port", 0, 65_535), ("session-timeout-secs", 1, 86_400), ("peer-grace-secs", 1, 3_600),
-    ("session-limit", 1, 4_000_000), ("half-open-limit-per-ip", 1, 4_000_000),
+    ("rebind-silence-secs", 1, 3_600), ("session-limit", 1, 4_000_000),
+    ("half-open-limit-per-ip", 1, 4_000_000),
     ("registration-rate-per-ip", 1, 1_000_000),
     ("unvalidated-allowance-bytes", 1_472, 1_073_741_824),
     ("unvalidated-rate-bytes", 1, 1_000_000_000), ("ack-rate-per-ip", 1, 1_000_000),
@@ -34,7 +35,9 @@ struct ArgumentTests {
 
     @Test func theHelpOfServeNamesEveryOption() throws {
         let help = try Run(["serve", "--help"]).output.joined(separator: "\n")
-        let others = ["bind", "log-level", "log-format", "no-tui", "no-offload"]
+        let others = [
+            "bind", "log-level", "log-format", "no-tui", "no-offload", "rebind", "strict",
+        ]
         for name in numberOptions.map(\.name) + others + ["deny-special-sources"] {
             #expect(help.contains("--\(name)"), "\(name)")
         }
@@ -72,13 +75,15 @@ struct ArgumentTests {
         ("log-level", "loud", ["error, warning, notice, info, debug, trace"]),
         ("log-level", "INFO", ["error, warning, notice, info, debug, trace"]),
         ("log-format", "xml", ["text or json"]),
+        ("rebind", "always", ["evidence, same-ip, off"]), ("rebind", "sameIP", ["same-ip"]),
+        ("rebind", "Evidence", ["evidence"]),
     ])
     func anUnknownValueIsRefused(name: String, value: String, allowed: [String]) throws {
         try expectRefusal(
             ["--\(name)=\(value)"], code: 64, saying: ["--\(name)", "'\(value)'"] + allowed)
     }
 
-    @Test(arguments: numberOptions.map(\.name) + ["bind", "log-level", "log-format"])
+    @Test(arguments: numberOptions.map(\.name) + ["bind", "log-level", "log-format", "rebind"])
     func anEmptyValueIsNone(name: String) throws {
         try expectRefusal(["--\(name)="], code: 64, saying: ["--\(name)"])
         try expectRefusal(["--\(name)", ""], code: 64, saying: ["--\(name)"])
@@ -117,6 +122,33 @@ struct ArgumentTests {
         #expect(relay.listening["families"] == "ipv4")
         #expect(relay.listening["address"] == "127.0.0.1:\(relay.port)")
         try relay.endWithSummary()
+    }
+
+    /// A peer that moves to another port of its host without a word.
+    @Test(arguments: [("evidence", true), ("same-ip", true), ("off", false)])
+    func theRebindPolicyIsWhatTheRelayFollows(policy: String, isFollowed: Bool) throws {
+        let relay = try RunningRelay(["--no-tui", "--rebind", policy])
+        let pair = try Pair(relay)
+        let moved = try TestPeer(relay, host: 2)
+        moved.send([1, 2, 3])
+        if isFollowed {
+            #expect(pair.b.receive() == [1, 2, 3])
+            pair.b.send([4])
+            #expect(moved.receive() == [4])
+        } else {
+            pair.a.send([5])
+            #expect(pair.b.receive() == [5])
+        }
+        let summary = try relay.endWithSummary()
+        #expect(summary.number("dropped_unknown_source") == (isFollowed ? nil : 1))
+    }
+
+    @Test(arguments: [[], ["--strict"]])
+    func strictlyDataAloneLiftsNoAllowance(arguments: [String]) throws {
+        let relay = try RunningRelay(["--no-tui", "--log-level", "debug"] + arguments)
+        _ = try Pair(relay)
+        let validated = try relay.end().filter { $0.event == "peer_validated" }.count
+        #expect(validated == (arguments.isEmpty ? 2 : 0))
     }
 
     @Test func serveIsWhatItDoesAnyway() throws {

@@ -17,7 +17,7 @@ struct EnvironmentTests {
         }
     }
 
-    @Test(arguments: ["bind", "log-level", "log-format"])
+    @Test(arguments: ["bind", "log-level", "log-format", "rebind"])
     func everyWordIsRead(name: String) throws {
         let run = try Run([], environment: [variable(name): "nonsense"])
         #expect(run.ending == .exit(64))
@@ -94,6 +94,13 @@ struct EnvironmentTests {
         for part in ["QUIC_RELAY_NO_OFFLOAD", "'\(value)'", "1, true, 0 or false"] {
             #expect(run.errors.first?.contains(part) == true)
         }
+    }
+
+    @Test(arguments: ["deny-special-sources", "no-offload", "no-tui", "strict"])
+    func everyFlagIsRead(name: String) throws {
+        let run = try Run([], environment: [variable(name): "nonsense"])
+        #expect(run.ending == .exit(64))
+        #expect(run.errors.first?.contains(variable(name)) == true)
     }
 
     @Test(arguments: [["--help"], ["--version"], ["serve", "--help"]])

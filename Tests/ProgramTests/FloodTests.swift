@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @Suite("Floods", .serialized)
@@ -123,6 +124,8 @@ struct FloodTests {
         #expect(summary.number("dropped") == 1_000_000)
         #expect(summary.number("sessions_waiting") == 0)
         #expect(summary.number("sessions_paired") == 1)
-        #expect(lines.map(\.event) == ["session_opened", "session_paired", "stopped"])
+        // On a slow machine it lasts long enough for the pair, which is not QUIC, to be diagnosed.
+        let events = lines.map(\.event).filter { $0 != "session_diagnosed" }
+        #expect(events == ["session_opened", "session_paired", "stopped"])
     }
 }

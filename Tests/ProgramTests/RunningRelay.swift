@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 /// The relay as a process that listens on the loopback interface.
@@ -128,22 +129,7 @@ struct Pair {
     }
 }
 
-/// Pseudo-random session ids and bytes that are the same in every run (splitmix64).
-struct SplitMix64: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var word = state
-        word = (word ^ (word >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        word = (word ^ (word >> 27)) &* 0x94d0_49bb_1331_11eb
-        return word ^ (word >> 31)
-    }
-
+extension SplitMix64 {
     /// A registration line for a random id.
     mutating func registration() -> [UInt8] {
         var line = Array("REG:".utf8)
@@ -159,9 +145,5 @@ struct SplitMix64: RandomNumberGenerator {
             line.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit)
         }
         return line + [UInt8(ascii: "\n")]
-    }
-
-    mutating func bytes(_ count: Int) -> [UInt8] {
-        (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) }
     }
 }

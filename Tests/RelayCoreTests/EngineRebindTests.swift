@@ -22,20 +22,35 @@ import Testing
         #expect(relay.send([1], from: b) == [forwarded([1], to: moved)])
         #expect(relay.send([2], from: moved) == [forwarded([2], to: b)])
         let rebind = RelayEvent.peerRebound(
-            id, .a, from: a, to: moved, evidence: .registration,
+            id, .a, from: a, to: moved, evidence: .registration, isReverted: false,
             silenceNanoseconds: 70 * Nanoseconds.perMillisecond)
         #expect(relay.events() == [rebind])
         #expect(relay.row(id)?.rebinds == 1)
     }
 
-    @Test func lateDatagramsFromTheOldAddressPassForASecond() throws {
+    @Test func lateDatagramsFromTheOldAddressMoveNobodyForASecond() throws {
         var relay = try open()
         relay.register(id, from: moved)
         relay.wait(milliseconds: 1_000)
         #expect(relay.send([1], from: a) == [forwarded([1], to: b)])
+        #expect(relay.peer(at: moved) != nil && relay.row(id)?.rebinds == 1)
+        // After that, without a QUIC connection, it is the only peer on this IP once more.
+        relay.wait(milliseconds: 1)
+        #expect(relay.send([1], from: a) == [forwarded([1], to: b)])
+        #expect(relay.peer(at: a) != nil && relay.row(id)?.rebinds == 2)
+    }
+
+    @Test func whoMayNotMoveIsStillHeardFromTheOldAddressForThirtySeconds() throws {
+        var relay = TestRelay(try RelayConfiguration(sessionLimit: 64, rebindPolicy: .off))
+        relay.open(id, a, b)
+        relay.register(id, from: moved)
+        for _ in 0..<30 {
+            relay.wait(milliseconds: 1_000)
+            #expect(relay.send([1], from: a) == [forwarded([1], to: b)])
+        }
         relay.wait(milliseconds: 1)
         #expect(relay.send([1], from: a).isEmpty)
-        #expect(relay.drops(.unknownSource) == 1)
+        #expect(relay.drops(.unknownSource) == 1 && relay.row(id)?.rebinds == 1)
     }
 
     @Test func lateDatagramsDoNotTurnThePeerBack() throws {
@@ -47,7 +62,8 @@ import Testing
     }
 
     @Test func onlyTheLastFormerAddressIsRemembered() throws {
-        var relay = try open()
+        var relay = TestRelay(try RelayConfiguration(sessionLimit: 64, rebindPolicy: .off))
+        relay.open(id, a, b)
         relay.register(id, from: moved)
         relay.register(id, from: host(1, port: 6_002))
         #expect(relay.send([1], from: a).isEmpty)

@@ -183,7 +183,8 @@ import Testing
             relay.send([1], from: a)
             relay.send([1], from: b)
         }
-        #expect(relay.engine.state == .draining && relay.events().isEmpty)
+        let stateEvents = relay.events().filter { $0.session == nil }
+        #expect(relay.engine.state == .draining && stateEvents.isEmpty)
         for _ in 0..<9 {
             relay.wait(seconds: 1)
             relay.send([1], from: b)
@@ -192,7 +193,7 @@ import Testing
         relay.wait(seconds: 3)
         #expect(relay.engine.state == .drained)
         relay.wait(seconds: 30)
-        #expect(relay.events() == [.drained])
+        #expect(relay.events().filter { $0.session == nil } == [.drained])
     }
 
     @Test func anIdleRelayIsDrainedWithinASecond() throws {

@@ -159,19 +159,22 @@ import Testing
             .sessionOpened(id, at: host(1)), .sessionPaired(id, a: host(1), b: host(2)),
             .peerValidated(id, .a, host(1), by: .data),
             .peerRebound(
-                id, .a, from: host(1), to: host(2), evidence: .registration,
+                id, .a, from: host(1), to: host(2), evidence: .registration, isReverted: false,
                 silenceNanoseconds: 0),
             .peerReplaced(id, .a, from: host(1), to: host(2), silenceNanoseconds: 0),
             .peerLeft(id, .a, host(1)), .registrationRefused(id, from: host(1), .evicted),
+            .connectionAttempted(id, client: .a, .v1, attempt: 1),
+            .connectionEstablished(id, client: .a, .v1, handshakeNanoseconds: 1),
+            .sessionDiagnosed(id, Diagnosis(.silent)),
             .sessionEnded(
                 id, .idle, aForwarded: Volume(), bForwarded: Volume(), lifeNanoseconds: 0),
             .evictionUndone(id), .quarantineEnded(id), .commandFailed(id),
             .drainStarted(sessions: 1), .drained, .logLevelChanged(from: .info, to: .debug),
-            .offloadDisabled(errno: 1),
+            .offloadDisabled(errno: 1), .receiveFailed(errno: 1),
         ]
         #expect(Set(events.map(\.name)).count == events.count)
-        #expect(events.filter { $0.session == id }.count == 11)
-        #expect(events.filter { $0.session == nil }.count == 4)
+        #expect(events.filter { $0.session == id }.count == 14)
+        #expect(events.filter { $0.session == nil }.count == 5)
     }
 
     @Test func everyReasonAndLevelHasANameOfItsOwn() {

@@ -44,6 +44,9 @@ import Testing
         Case(.ackRatePerSource) { value throws(SettingError) in
             try RelayConfiguration(ackRatePerSource: value)
         },
+        Case(.rebindSilence) { value throws(SettingError) in
+            try RelayConfiguration(rebindSilenceSeconds: value)
+        },
     ]
 
     @Test func everySettingIsTestedHereAndNamedOnce() {
@@ -81,7 +84,8 @@ import Testing
             sessionLimit: 5, sessionTimeoutSeconds: 7, peerGraceSeconds: 9,
             halfOpenLimitPerSource: 11, registrationRatePerSource: 13,
             unvalidatedAllowanceBytes: 1_500, unvalidatedRateBytes: 17, ackRatePerSource: 19,
-            deniesSpecialSources: true)
+            rebindSilenceSeconds: 21, deniesSpecialSources: true, rebindPolicy: .off,
+            isStrict: true)
         #expect(configuration.sessionLimit == 5)
         #expect(configuration.idleTimeoutNanoseconds == 7_000_000_000)
         #expect(configuration.peerGraceNanoseconds == 9_000_000_000)
@@ -89,7 +93,9 @@ import Testing
         #expect(configuration.registrationLimit == RateLimit(burst: 52, perSecond: 13))
         #expect(configuration.unvalidatedLimit == RateLimit(burst: 1_500, perSecond: 17))
         #expect(configuration.acknowledgementLimit == RateLimit(burst: 19, perSecond: 19))
-        #expect(configuration.deniesSpecialSources)
+        #expect(configuration.rebindSilenceNanoseconds == 21_000_000_000)
+        #expect(configuration.deniesSpecialSources && configuration.isStrict)
+        #expect(configuration.rebindPolicy == .off)
     }
 
     @Test func defaultsAreWhatTheProtocolSays() throws {
@@ -101,6 +107,8 @@ import Testing
             RelayConfiguration.unvalidatedLimitPerSource
                 == RateLimit(burst: 4_194_304, perSecond: 1_048_576))
         #expect(configuration.acknowledgementLimit.perSecond == 1_000)
-        #expect(!configuration.deniesSpecialSources)
+        #expect(configuration.rebindSilenceNanoseconds == 5_000_000_000)
+        #expect(configuration.rebindPolicy == .evidence)
+        #expect(!configuration.deniesSpecialSources && !configuration.isStrict)
     }
 }

@@ -15,6 +15,7 @@ extension RelayEngine {
                 guard let address = address(of: peer) else { continue }
                 // A look-up finds one peer only, so this also shows that no address is bound twice.
                 if forwarder.peer(at: address) != peer { return "\(address) is not found" }
+                if address.port == 0 { return "\(address) is nobody's" }
                 if sources.record(of: address.ip) != Int(peers[peer.index].source) {
                     return "\(address) counts for another source"
                 }

@@ -96,7 +96,11 @@ struct TestRelay: ~Copyable {
 
     /// Lets time pass, doing all that falls due.
     mutating func wait(milliseconds: Int) {
-        let end = now.advanced(byNanoseconds: UInt64(milliseconds) * Nanoseconds.perMillisecond)
+        wait(until: now.advanced(byNanoseconds: UInt64(milliseconds) * Nanoseconds.perMillisecond))
+    }
+
+    /// Lets time pass until `end`, doing all that falls due.
+    mutating func wait(until end: Instant) {
         while engine.nextDeadline <= end {
             now = max(now, engine.nextDeadline)
             engine.advance(to: now)

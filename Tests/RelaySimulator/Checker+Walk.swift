@@ -2,47 +2,6 @@ import RelayCore
 
 // The second layer: a batch datagram by datagram, with the relay's events beside it.
 
-/// What a walk through a batch found out.
-struct WalkResult {
-    /// Whether events were left out, so that the ledger may differ from the snapshot.
-    var isLenient: Bool
-    /// Whether the walk made sense all the same.
-    var isUncertain = false
-    /// Datagrams from an address that its peer had just left.
-    var lateArrivals = 0
-}
-
-/// How many registrations of an address were taken in a batch.
-private struct Taken {
-    var total = 0
-    /// Those of them that came when the address had shown that it receives.
-    var shown = 0
-    /// Those that came when it may or may not have.
-    var unsure = 0
-}
-
-/// Where a walk stands.
-private struct Walk {
-    let now: Instant
-    var events: ArraySlice<RelayEvent>
-    var replies: [TransportAddress: Int]
-    var taken: [TransportAddress: Taken] = [:]
-    /// The bindings that something was sent on to. It counts from the end of the batch on: what
-    /// came in the same batch cannot be an answer.
-    var reached: [(place: Ledger.Place, binding: Int)] = []
-    /// How many datagrams must have been dropped for each reason.
-    var drops = [Int](repeating: 0, count: DropReason.allCases.count)
-    /// Whether a datagram came whose fate could not be foretold.
-    var isAmbiguous = false
-    /// Registrations that were refused without an event.
-    var unknownRefusals = 0
-    var result: WalkResult
-
-    mutating func expect(_ reason: DropReason, _ count: Int = 1) {
-        drops[Int(reason.rawValue)] += count
-    }
-}
-
 extension Checker {
     mutating func walk(
         _ record: BatchRecord, _ deliveries: [Delivery?], _ replies: [TransportAddress: Int],
@@ -54,19 +13,25 @@ extension Checker {
             now: record.now, events: events[...], replies: replies,
             result: WalkResult(isLenient: isLenient))
         walk.expect(.receiveBufferFull, record.overflow)
+        prepareSight(record)
         for (index, input) in record.inputs.enumerated() {
             if input.isTruncated {
                 walk.expect(.truncated)
             } else if let id = RegistrationText.session(input.datagram.bytes) {
                 register(id, from: input.datagram.source, &walk)
             } else {
-                takePayload(from: input.datagram.source, deliveries[index], &walk)
+                takePayload(input.datagram, deliveries[index], work.sent, &walk)
             }
         }
         for run in record.runs {
             let unsent = run.outputs.count { !$0.wasSent }
+            if unsent > 0, let place = ledger.place(of: run.destination) {
+                let sender = Ledger.Place(session: place.session, side: place.side.other)
+                ledger.update(sender) { $0.isPendingUnsure = true }
+            }
             if let reason = run.unsentReason { walk.expect(reason, unsent) }
         }
+        checkSightEvents(record, &walk)
         if let event = walk.events.first {
             doubt(.events, &walk, "nothing caused \(event)")
         }
@@ -79,11 +44,13 @@ extension Checker {
         return walk.result
     }
 
-    /// Fails, or where events were left out only notes that the walk is of no use.
-    private mutating func doubt(
+    /// Fails, or where events were left out, or a datagram's fate could not be foretold, only notes
+    /// that the walk is of no use.
+    mutating func doubt(
         _ invariant: Invariant, _ walk: inout Walk, _ what: String
     ) {
-        if walk.result.isLenient {
+        let isUnclear = walk.result.unclearStrays > 0 || walk.now <= formersUnsureUntil
+        if walk.result.isLenient || isUnclear {
             walk.result.isUncertain = true
         } else {
             fail(invariant, at: walk.now, what)
@@ -92,14 +59,17 @@ extension Checker {
 
     private mutating func checkDrops(_ record: BatchRecord, _ walk: inout Walk) {
         guard !walk.isAmbiguous else { return }
-        var unknown = walk.unknownRefusals
+        var unknown = walk.unknownRefusals + walk.unknownDrops
         for reason in DropReason.allCases {
             let index = Int(reason.rawValue)
             let dropped = Int(record.after.drops[index] - record.before.drops[index])
             let expected = walk.drops[index]
             // Refusals that no event told of have some reason.
-            if reason.isRefusal, dropped > expected { unknown -= dropped - expected }
-            guard dropped == expected || reason.isRefusal && dropped > expected else {
+            if reason.isRefusal || reason.isOfPayload, dropped > expected {
+                unknown -= dropped - expected
+                continue
+            }
+            guard dropped == expected else {
                 doubt(.conservation, &walk, "\(dropped) dropped as \(reason.name), not \(expected)")
                 return
             }
@@ -107,93 +77,6 @@ extension Checker {
         if unknown != 0 {
             doubt(.conservation, &walk, "refused is not what was dropped: \(unknown)")
         }
-    }
-
-    // MARK: Payloads
-
-    private mutating func takePayload(
-        from source: TransportAddress, _ delivery: Delivery?, _ walk: inout Walk
-    ) {
-        if let place = ledger.place(of: source) {
-            let now = walk.now
-            ledger.update(place) { slot in
-                slot.heardAt = now
-                if slot.wasForwardedTo { slot.isShown = true }
-            }
-            deliver(from: place, delivery, &walk)
-            return
-        }
-        if walk.now <= formersUnsureUntil {
-            // Whose datagram it is cannot be told.
-            walk.isAmbiguous = true
-            if let delivery, let place = ledger.place(of: delivery.destination) {
-                ledger.update(place) { $0.isUnsure = true }
-                hasUnsure = true
-            }
-            return
-        }
-        if let former = ledger.formerPlace(of: source, at: walk.now) {
-            if delivery != nil { walk.result.lateArrivals += 1 }
-            deliver(from: former, delivery, &walk)
-            return
-        }
-        walk.expect(.unknownSource)
-        if let delivery {
-            doubt(.delivery, &walk, "\(source) is nobody, yet reaches \(delivery.destination)")
-        }
-    }
-
-    private mutating func deliver(
-        from place: Ledger.Place, _ delivery: Delivery?, _ walk: inout Walk
-    ) {
-        let partnerPlace = Ledger.Place(session: place.session, side: place.side.other)
-        let isEvicted = ledger.sessions[place.session]?.evictedAt != nil
-        guard !isEvicted, let partner = ledger.slot(at: partnerPlace) else {
-            walk.expect(isEvicted ? .evicted : .noPartner)
-            if let delivery {
-                doubt(
-                    isEvicted ? .quarantine : .delivery, &walk,
-                    "\(delivery.destination) gets a datagram of \(place.session.short)")
-            }
-            return
-        }
-        guard let delivery else {
-            walk.expect(.unvalidated)
-            if partner.isShown, !partner.isUnsure {
-                doubt(.delivery, &walk, "a datagram for \(partner.address) is missing")
-            }
-            return
-        }
-        if delivery.destination != partner.address {
-            doubt(
-                .delivery, &walk,
-                "\(delivery.destination) gets a datagram for \(partner.address) "
-                    + "of \(place.session.short)")
-        }
-        if delivery.output.wasSent { walk.reached.append((partnerPlace, partner.binding)) }
-        let now = walk.now
-        let length = max(delivery.output.bytes.count, Checker.leastCharge)
-        var isAllowed = true
-        ledger.update(partnerPlace) { slot in
-            if !slot.isShown, !slot.isUnsure { isAllowed = slot.allowance.take(length, at: now) }
-        }
-        let source = partner.address.ip.source
-        if !partner.isShown, !partner.isUnsure, !take(length, ofSource: source, at: now) {
-            isAllowed = false
-        }
-        if !isAllowed {
-            doubt(.allowance, &walk, "\(partner.address) gets more than it may")
-        }
-    }
-
-    /// An empty datagram is charged its headers.
-    private static let leastCharge = 28
-
-    /// All unvalidated addresses of one source get 4 MiB at once and 1 MiB/s.
-    private mutating func take(_ bytes: Int, ofSource source: IPAddress, at now: Instant) -> Bool {
-        unvalidatedBuckets[
-            source, default: PlainBucket(burst: 4 << 20, perSecond: 1 << 20, at: now)
-        ].take(bytes, at: now)
     }
 
     // MARK: Registrations
@@ -209,7 +92,17 @@ extension Checker {
             ledger.sessions[id]?.evictedAt == nil
         {
             let now = walk.now
-            ledger.update(place) { $0.heardAt = now }
+            ledger.update(place) { slot in
+                slot.heardAt = now
+                slot.signs += 1
+                guard !slot.isShown else { return }
+                if slot.isLapseUnsure {
+                    slot.isUnsure = true
+                } else if slot.hasLapsed {
+                    slot.isShown = true
+                }
+            }
+            if ledger.slot(at: place)?.isUnsure == true { hasUnsure = true }
             ledger.requeue(id)
             answer(source, at: place, &walk)
             return
@@ -221,8 +114,8 @@ extension Checker {
         }
         walk.unknownRefusals += 1
         if !walk.result.isLenient {
-            fail(
-                .events, at: walk.now,
+            doubt(
+                .events, &walk,
                 "\(source) registered for \(id.short), and no event tells what became of it; next: "
                     + "\(walk.events.first.map { "\($0)" } ?? "none")")
         }
@@ -248,6 +141,7 @@ extension Checker {
             }
             ledger.unbind(place)
             ledger.requeue(former)
+            forgetSight(of: former)
             return false
         case .sessionEnded(let former, .abandoned, _, _, _):
             guard ledger.place(of: source)?.session == former else { return nil }
@@ -267,11 +161,12 @@ extension Checker {
                 doubt(.slots, &walk, "\(id.short) was opened again, or while draining")
             }
             ledger.open(id)
+            sightings[id] = nil
             bind(freshSlot(source, at: now), at: Ledger.Place(session: id, side: .a), &walk)
             return true
         case .sessionPaired(id, let a, let b): return pair(id, a, b, source, &walk)
-        case .peerRebound(id, let side, let from, source, _, _):
-            rebind(Ledger.Place(session: id, side: side), from: from, to: source, &walk)
+        case .peerRebound(id, let side, _, source, .registration, _, _):
+            rebind(Ledger.Place(session: id, side: side), to: source, event, &walk)
             return true
         case .peerReplaced(id, let side, let from, source, _):
             replace(Ledger.Place(session: id, side: side), from: from, by: source, &walk)
@@ -287,6 +182,16 @@ extension Checker {
         ledger.unbind(place)
         ledger.bind(slot, at: place)
         answer(slot.address, at: place, &walk)
+    }
+
+    /// Forgets what was seen of a session: its peers are others now.
+    private mutating func forgetSight(of id: SessionID) {
+        sightings[id] = nil
+        ledger.update(session: id) { claim in
+            claim.wasEstablished = false
+            claim.mayBeEstablished = false
+            claim.isSightLost = false
+        }
     }
 
     private mutating func pair(
@@ -306,30 +211,23 @@ extension Checker {
 
     /// Rule 3a and 3b: the peer of a place has moved within its IP.
     private mutating func rebind(
-        _ place: Ledger.Place, from: TransportAddress, to: TransportAddress, _ walk: inout Walk
+        _ place: Ledger.Place, to: TransportAddress, _ event: RelayEvent, _ walk: inout Walk
     ) {
-        guard let claim = ledger.sessions[place.session], var slot = claim[place.side],
-            let other = claim[place.side.other], slot.address == from
+        guard let claim = ledger.sessions[place.session], let slot = claim[place.side],
+            let other = claim[place.side.other]
         else {
-            doubt(.slots, &walk, "\(from) was not in \(place.session.short)")
+            doubt(.slots, &walk, "nobody was in \(place.session.short)")
             return
         }
         let silence = walk.now.nanoseconds(since: slot.heardAt)
         let isUnclear = other.address.ip == to.ip
-        if from.ip != to.ip
+        if slot.address.ip != to.ip
             || isUnclear && (silence < Nanoseconds.perSecond / 2 || slot.heardAt > other.heardAt)
         {
-            doubt(.slots, &walk, "\(from) is live and lost its place to \(to)")
+            doubt(.slots, &walk, "\(slot.address) is live and lost its place to \(to)")
         }
-        ledger.unbind(place)
-        slot.address = to
-        slot.heardAt = walk.now
-        slot.registeredAt = walk.now
-        // What went to the old address shows nothing about the new one.
-        slot.wasForwardedTo = slot.wasForwardedTo && slot.isShown
-        slot.former = from
-        slot.reboundAt = walk.now
-        bind(slot, at: place, &walk)
+        move(place, to: to, event, &walk)
+        answer(to, at: place, &walk)
     }
 
     /// Rule 3c: the peer of a place is no longer alive, and the newcomer comes from elsewhere.
@@ -348,6 +246,7 @@ extension Checker {
             doubt(.slots, &walk, "\(from) is live and was replaced by \(source)")
         }
         bind(freshSlot(source, at: walk.now), at: place, &walk)
+        forgetSight(of: place.session)
     }
 
     private func isLive(_ slot: SlotClaim, beside other: SlotClaim, at now: Instant) -> Bool {
@@ -432,6 +331,14 @@ extension DropReason {
         switch self {
         case .evicted, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate, .draining:
             true
+        default: false
+        }
+    }
+
+    /// Whether payloads are dropped for it whose origin is not clear.
+    fileprivate var isOfPayload: Bool {
+        switch self {
+        case .unknownSource, .noPartner, .unvalidated, .evicted: true
         default: false
         }
     }

@@ -22,6 +22,8 @@ enum Invariant: String {
     case plan
     /// Events and snapshots tell what happened.
     case events
+    /// What is told of QUIC is what could be seen.
+    case sight
     /// Service comes back.
     case liveness
 }
@@ -60,7 +62,12 @@ struct Checker {
     let limits: Limits
     private(set) var violation: Violation?
     var ledger = Ledger()
-    /// The sessions that registrations from an address were presented for.
+    /// What can be seen of the QUIC in each session.
+    var sightings: [SessionID: Sighting] = [:]
+    /// How often peers were told to have moved.
+    var rebinds = MoveTally()
+    /// The sessions that registrations from an address were presented for, or that peers moved in
+    /// to that address.
     var presented: [TransportAddress: [SessionID]] = [:]
     /// The relay's addresses that an address sent to, a bit for each.
     var contacted: [TransportAddress: UInt8] = [:]
@@ -69,6 +76,8 @@ struct Checker {
     var acknowledgementBuckets: [IPAddress: PlainBucket] = [:]
     var unvalidatedBuckets: [IPAddress: PlainBucket] = [:]
     var isDraining = false
+    /// Whether events of the batch were left out.
+    var isLenient = false
     /// Whether some slots' states were not known lately.
     var hasUnsure = false
     /// Until when it is not known who had which address a second ago.
@@ -121,6 +130,8 @@ struct Checker {
                 }
                 ledger.end(id)
             case .drained where isDraining: break
+            case .sessionDiagnosed(let id, let diagnosis):
+                checkDiagnosed(id, diagnosis, at: now)
             default:
                 fail(.events, at: now, "time alone cannot cause \(recorded.event)")
             }
@@ -194,6 +205,7 @@ struct Checker {
         } else if let difference {
             fail(.events, at: now, "events and snapshot differ: \(difference)")
         }
+        checkSight(rows, rebinds: snapshot.totals.rebinds, trust: trust, at: now)
         if hasUnsure { for row in rows { settleUnsure(row) } }
         liveCount = rows.count { $0.place != .quarantined }
         checkLimits(rows, at: now)
@@ -215,6 +227,7 @@ struct Checker {
                 return "\(name) \(side) is \(peer.address), not \(slot?.address ?? .none)"
             }
             guard let slot else { continue }
+            if row.rebinds != claim.rebinds { return "\(name) moved \(row.rebinds) times" }
             if peer.lastHeard != slot.heardAt { return "\(name) \(side) was heard otherwise" }
             if peer.registeredAt != slot.registeredAt { return "\(name) \(side) registered" }
             if (peer.validation != .none) != slot.isShown, !slot.isUnsure {
@@ -225,11 +238,19 @@ struct Checker {
     }
 
     private mutating func resynchronise(_ rows: [SessionSnapshot], at now: Instant) {
-        let claims = rows.map { row in
+        var claims: [(SessionID, SessionClaim)] = []
+        for row in rows {
             var claim = SessionClaim()
             let old = ledger.sessions[row.id]
             claim.isExcused = true
             claim.restoredAt = old?.restoredAt
+            claim.wasEstablished = old?.wasEstablished ?? false
+            claim.rebinds = row.rebinds
+            let areFormersKnown = old?.rebinds == row.rebinds
+            if !areFormersKnown {
+                formersUnsureUntil = now.advanced(byNanoseconds: Ledger.formerNanoseconds)
+            }
+            claim.isSightLost = old?.isSightLost ?? false
             if row.place == .quarantined { claim.evictedAt = old?.evictedAt ?? now }
             for (side, peer) in [(Side.a, row.a), (Side.b, row.b)] where peer.isBound {
                 var slot = freshSlot(peer.address, at: now)
@@ -237,13 +258,26 @@ struct Checker {
                 slot.heardAt = peer.lastHeard
                 slot.registeredAt = peer.registeredAt
                 slot.isUnsure = true
+                slot.isPendingUnsure = true
+                if !areFormersKnown {
+                    slot.former = .none
+                    slot.areMovesUnsure = true
+                }
                 claim[side] = slot
+                if old?[side]?.address != peer.address {
+                    claim.isSightLost = true
+                    presented[peer.address, default: []].append(row.id)
+                }
             }
-            return (row.id, claim)
+            if old == nil || row.timeline.establishedAt != .origin && !claim.wasEstablished {
+                claim.isSightLost = true
+            }
+            claim.mayBeEstablished = claim.isSightLost
+            if claim.isSightLost { sightings[row.id, default: Sighting()].lose() }
+            claims.append((row.id, claim))
         }
         ledger.replaceAll(with: claims)
         hasUnsure = true
-        formersUnsureUntil = now.advanced(byNanoseconds: Ledger.lateNanoseconds)
     }
 
     /// Takes over from the relay what cannot be known of slots after events were left out.

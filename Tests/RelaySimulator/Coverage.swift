@@ -16,7 +16,14 @@ enum Occurrence: Int, CaseIterable {
     case mappingRebound, addressChanged, peerRestarted, registrationFailed, quicTimeout
     case mappingRenewedAfterPunch, deadMapping, spoofedRegistration, spoofedPayload
     case replayedRegistration, thirdPeer, flood, strangerReached, hop, sharedAddressSession
-    case serviceWatched, serviceRestored
+    case serviceWatched, serviceRestored, quickServiceWatched
+    // What QUIC did.
+    case connectionBegun, connectionConfirmed, handshakeRepeated, retried, versionNegotiated
+    case earlyData, connectionIDChanged
+    // What the relay made of it.
+    case connectionAttempted, connectionEstablished, sessionDiagnosed
+    case reboundByRegistration, reboundByID, reboundByIP, reboundBack
+    case pendingMoveForwarded, unclearStray, spinPlayed
 
     init(_ event: RelayEvent) {
         self =
@@ -25,6 +32,9 @@ enum Occurrence: Int, CaseIterable {
             case .sessionPaired: .sessionPaired
             case .peerValidated: .peerValidated
             case .peerRebound: .peerRebound
+            case .connectionAttempted: .connectionAttempted
+            case .connectionEstablished: .connectionEstablished
+            case .sessionDiagnosed: .sessionDiagnosed
             case .peerReplaced: .peerReplaced
             case .peerLeft: .peerLeft
             case .registrationRefused: .registrationRefused
@@ -44,10 +54,21 @@ enum Occurrence: Int, CaseIterable {
     }
 }
 
+extension RebindEvidence {
+    var occurrence: Occurrence {
+        switch self {
+        case .registration: .reboundByRegistration
+        case .connectionID: .reboundByID
+        case .sameIP: .reboundByIP
+        }
+    }
+}
+
 /// How often the interesting things happened.
 public struct Coverage: Sendable, CustomStringConvertible {
     private var occurrences = [UInt64](repeating: 0, count: Occurrence.allCases.count)
     private var drops = [UInt64](repeating: 0, count: DropReason.allCases.count)
+    private var diagnoses = [UInt64](repeating: 0, count: DiagnosisKind.allCases.count)
 
     /// Nothing has happened yet.
     public init() {}
@@ -60,12 +81,17 @@ public struct Coverage: Sendable, CustomStringConvertible {
         drops[Int(drop.rawValue)] += times
     }
 
+    mutating func note(diagnosis: DiagnosisKind) {
+        diagnoses[Int(diagnosis.rawValue)] += 1
+    }
+
     func count(_ occurrence: Occurrence) -> UInt64 { occurrences[occurrence.rawValue] }
 
     /// Adds what happened in another run.
     public mutating func add(_ other: Coverage) {
         for index in occurrences.indices { occurrences[index] += other.occurrences[index] }
         for index in drops.indices { drops[index] += other.drops[index] }
+        for index in diagnoses.indices { diagnoses[index] += other.diagnoses[index] }
     }
 
     /// What many runs together must have reached and have not: without it a simulation that has
@@ -73,7 +99,9 @@ public struct Coverage: Sendable, CustomStringConvertible {
     public var missing: [String] {
         let occurrences = Occurrence.allCases.filter { count($0) == 0 }.map { "\($0)" }
         let drops = DropReason.allCases.filter { self.drops[Int($0.rawValue)] == 0 }
+        let diagnoses = DiagnosisKind.allCases.filter { self.diagnoses[Int($0.rawValue)] == 0 }
         return occurrences + drops.map { "drop \($0.name)" }
+            + diagnoses.map { "diagnosis \($0.name)" }
     }
 
     /// One line with all counts.

@@ -40,12 +40,44 @@ struct SlotClaim {
     var isShown = false
     /// Whether the two are not known, because events were left out.
     var isUnsure = false
+    /// Whether it had shown that it receives before it moved with its IP address as only evidence,
+    /// so that a registration from there shows it again; and whether that is not known.
+    var hasLapsed = false
+    var isLapseUnsure = false
     var allowance: PlainBucket
-    /// The address before the last rebind.
+    /// The address before the last rebind, or before the first of several in a row.
     var former = TransportAddress.none
     var reboundAt = Instant.origin
+    /// When something came from there since, and whether the peer has come back from there, so that
+    /// it is somebody else's.
+    var formerHeardAt: Instant?
+    var isFormerRejected = false
+    /// What made it leave there.
+    var reboundBy = RebindEvidence.registration
+    /// Until when it is hard to move, because it was moved and came back.
+    var contestedUntil = Instant.origin
+    /// Whether that is not known, because events were left out.
+    var areMovesUnsure = false
+    /// How many signs of its life there were: one datagram does not move a peer that lives.
+    var signs = 0
+    /// The address from which evidence came for it, its signs at that time, and when that was.
+    var pending: (address: TransportAddress, signs: Int, at: Instant)?
+    /// Whether a datagram of its was not sent, so that the relay may have forgotten `pending`.
+    var isPendingUnsure = false
     /// Which of all bindings it is.
     var binding = 0
+}
+
+extension SlotClaim {
+    /// Whether it moved so lately that its former address still counts.
+    func isFormerRemembered(at now: Instant) -> Bool {
+        former != .none && now.nanoseconds(since: reboundAt) <= Ledger.formerNanoseconds
+    }
+
+    /// Whether it moved lately from an address that is still its own.
+    func hasHome(at now: Instant) -> Bool {
+        isFormerRemembered(at: now) && !isFormerRejected
+    }
 }
 
 /// A session as the checker believes it to be.
@@ -59,6 +91,15 @@ struct SessionClaim {
     /// Whether it was ever paired or restored. When such a session becomes half-open again it
     /// stays, beyond the limit for its source if need be: only opening is refused.
     var isExcused = false
+
+    /// Whether its peers were ever seen to establish a connection, or, within one batch, may have
+    /// been.
+    var wasEstablished = false
+    var mayBeEstablished = false
+    /// How often its peers moved.
+    var rebinds: UInt32 = 0
+    /// Whether what was seen of it is not known, because events were left out.
+    var isSightLost = false
 
     /// Its place in the order in which half-open sessions make room: by when its peer registered
     /// last, or was left alone.
@@ -87,7 +128,7 @@ struct SessionClaim {
 /// The dictionaries are looked up and counted, never walked in their order: it differs from run to
 /// run.
 struct Ledger {
-    struct Place {
+    struct Place: Equatable {
         var session: SessionID
         var side: Side
     }
@@ -101,20 +142,41 @@ struct Ledger {
     /// Whether the order of half-open sessions is known: no longer once events were left out.
     private var isOrderKnown = true
 
-    /// How long after a rebind the former address still counts.
+    /// How long after a rebind what comes from the former address was under way.
     static let lateNanoseconds = Nanoseconds.perSecond
+    /// How long after a rebind the former address still counts.
+    static let formerNanoseconds = 30 * Nanoseconds.perSecond
 
     func place(of address: TransportAddress) -> Place? { places[address] }
 
     func slot(at place: Place) -> SlotClaim? { sessions[place.session]?[place.side] }
 
-    /// The place whose peer had this address until at most a second ago. An address that registers
+    /// The place whose peer had this address until at most 30 s ago. An address that is somebody's
     /// again is nobody's former one any more.
     func formerPlace(of address: TransportAddress, at now: Instant) -> Place? {
         guard let place = formers[address], let slot = slot(at: place), slot.former == address,
-            now.nanoseconds(since: slot.reboundAt) <= Ledger.lateNanoseconds
+            slot.isFormerRemembered(at: now)
         else { return nil }
         return place
+    }
+
+    /// The places on an IP address, in no order.
+    func places(on ip: IPAddress) -> [Place] {
+        var found: [Place] = []
+        for (id, claim) in sessions {
+            for side in Side.allCases where claim[side]?.address.ip == ip {
+                found.append(Place(session: id, side: side))
+            }
+        }
+        return found
+    }
+
+    /// Changes a session.
+    mutating func update(session id: SessionID, _ change: (inout SessionClaim) -> Void) {
+        if var claim = sessions[id] {
+            change(&claim)
+            sessions[id] = claim
+        }
     }
 
     /// How many sessions count against the limit.
@@ -155,7 +217,9 @@ struct Ledger {
         sessions[place.session]?[place.side] = slot
         if sessions[place.session]?.isPaired == true { sessions[place.session]?.isExcused = true }
         places[slot.address] = place
-        formers[slot.address] = nil
+        if let former = formers.removeValue(forKey: slot.address) {
+            update(former) { if $0.former == slot.address { $0.former = .none } }
+        }
         if slot.former != .none { formers[slot.former] = place }
     }
 

@@ -26,9 +26,12 @@ enum PayloadKind: UInt8 {
 ///     +-------+------+--------+----------+-----------+----------+----------+
 ///
 /// The first byte may be anything, `R` in particular; a reference is the sequence number of the
-/// request that a response answers.
+/// request that a response answers. Where the beginning is a QUIC header the same fields, from kind
+/// to reference, lie right before the checksum, which is inverted.
 struct PayloadTag {
     static let shortestLength = 20
+    /// What the fields and the checksum take at the end of a QUIC datagram.
+    static let tailLength = 20
 
     var kind: PayloadKind
     var sender: Int
@@ -54,6 +57,17 @@ struct PayloadTag {
         return bytes
     }
 
+    /// Writes the tag into the last bytes of a QUIC datagram.
+    func stamp(_ bytes: inout [UInt8]) {
+        let start = bytes.count - PayloadTag.tailLength
+        bytes[start] = kind.rawValue
+        PayloadTag.write(UInt64(sender), bytes: 2, at: start + 1, to: &bytes)
+        PayloadTag.write(UInt64(sequence), bytes: 4, at: start + 3, to: &bytes)
+        PayloadTag.write(UInt64(reference), bytes: 4, at: start + 7, to: &bytes)
+        let checksum = ~Digest.hash(of: bytes, length: bytes.count - 8)
+        PayloadTag.write(checksum, bytes: 8, at: bytes.count - 8, to: &bytes)
+    }
+
     init(kind: PayloadKind, sender: Int, sequence: Int, reference: Int = 0) {
         self.kind = kind
         self.sender = sender
@@ -63,15 +77,21 @@ struct PayloadTag {
 
     /// Reads the tag of a datagram that has one and is whole.
     init?(_ bytes: [UInt8]) {
-        guard bytes.count >= PayloadTag.shortestLength,
-            let kind = PayloadKind(rawValue: bytes[1]),
-            PayloadTag.read(bytes: 8, at: bytes.count - 8, of: bytes)
-                == Digest.hash(of: bytes, length: bytes.count - 8)
-        else { return nil }
+        guard bytes.count >= PayloadTag.shortestLength else { return nil }
+        let checksum = PayloadTag.read(bytes: 8, at: bytes.count - 8, of: bytes)
+        let hash = Digest.hash(of: bytes, length: bytes.count - 8)
+        // The first byte is before the fields, here any header's, there one that is not used.
+        let start: Int
+        switch checksum {
+        case hash: start = 0
+        case ~hash: start = bytes.count - PayloadTag.tailLength - 1
+        default: return nil
+        }
+        guard let kind = PayloadKind(rawValue: bytes[start + 1]) else { return nil }
         self.kind = kind
-        sender = Int(PayloadTag.read(bytes: 2, at: 2, of: bytes))
-        sequence = Int(PayloadTag.read(bytes: 4, at: 4, of: bytes))
-        reference = Int(PayloadTag.read(bytes: 4, at: 8, of: bytes))
+        sender = Int(PayloadTag.read(bytes: 2, at: start + 2, of: bytes))
+        sequence = Int(PayloadTag.read(bytes: 4, at: start + 4, of: bytes))
+        reference = Int(PayloadTag.read(bytes: 4, at: start + 8, of: bytes))
     }
 
     private static func write(_ value: UInt64, bytes count: Int, at: Int, to bytes: inout [UInt8]) {
@@ -136,6 +156,8 @@ struct SentRecords {
     struct Record {
         var hash: UInt64
         var sentAt: Instant
+        /// What it is if it is QUIC's.
+        var content: QUICContent?
         /// How often it was put before the relay, and how often the relay sent it on.
         var arrivals = 0
         var emissions = 0
@@ -159,6 +181,27 @@ struct SentRecords {
         records[sender].append(
             Record(hash: Digest.hash(of: bytes, length: bytes.count), sentAt: now))
         return bytes
+    }
+
+    /// Makes the sender's next datagram, of QUIC.
+    mutating func make(
+        _ kind: PayloadKind, sender: Int, reference: Int = 0, content: QUICContent, length: Int,
+        random: inout Random, at now: Instant
+    ) -> [UInt8] {
+        let tag = PayloadTag(
+            kind: kind, sender: sender, sequence: records[sender].count, reference: reference)
+        var bytes = content.datagram(
+            length: length, tail: PayloadTag.tailLength, random: &random)
+        tag.stamp(&bytes)
+        records[sender].append(
+            Record(
+                hash: Digest.hash(of: bytes, length: bytes.count), sentAt: now, content: content))
+        return bytes
+    }
+
+    /// What is known of a datagram of QUIC.
+    func content(of bytes: [UInt8]) -> QUICContent? {
+        PayloadTag(bytes).flatMap { self[$0] }?.content
     }
 
     /// The record of a tag, if its sender ever sent it.

@@ -13,6 +13,8 @@ struct PeerWork {
     var sent: SentRecords
     var coverage: Coverage
     var actions: [PeerAction] = []
+    /// Connections that were attempted.
+    var connections = 0
 }
 
 /// An honest peer of a session: a program on a host, with one socket towards the relay.
@@ -62,7 +64,9 @@ struct Peer {
     private var tries = 0
     private var isAcknowledged = false
     /// Version 1: whether QUIC has heard the other side.
-    private var isUp = false
+    var isUp = false
+    /// The QUIC of the application, if it speaks QUIC.
+    var quic: QUICEnd?
     private var stageEndsAt = Instant.origin
     private var registersAt = Instant.origin
     private var registeredAt = Instant.origin
@@ -70,8 +74,8 @@ struct Peer {
     private var keepsAliveAt = Instant.origin
     private var togglesAt = Instant.origin
     private var isBusy = true
-    private var receivedAt = Instant.origin
-    private var sentAt = Instant.origin
+    var receivedAt = Instant.origin
+    var sentAt = Instant.origin
     /// When the application last began to be busy.
     private var activeAt = Instant.origin
 
@@ -90,8 +94,9 @@ struct Peer {
 
     init(
         number: Int, session: Int, id: SessionID, partner: Int, kind: Kind, nat: Int,
-        local: UInt16, path: Path, startsAt: Instant
+        local: UInt16, path: Path, startsAt: Instant, quic: QUICEnd? = nil
     ) {
+        self.quic = quic
         self.number = number
         self.session = session
         self.id = id
@@ -113,14 +118,17 @@ struct Peer {
         case .stopped: startsAt
         case .registering: registersAt
         case .punching, .reopening: stageEndsAt
-        case .talking: min(registersAt, requestsAt, keepsAliveAt, togglesAt, giveUpAt)
+        case .talking:
+            min(
+                registersAt, requestsAt, keepsAliveAt, togglesAt,
+                min(giveUpAt, quic?.retransmitsAt ?? Peer.never))
         }
     }
 
     private static let never = Instant(nanoseconds: .max)
 
     private var giveUpAt: Instant {
-        kind == .version1
+        kind == .version1 || quic != nil
             ? receivedAt.advanced(byNanoseconds: Peer.quicIdleNanoseconds) : Peer.never
     }
 
@@ -172,8 +180,9 @@ struct Peer {
             tryAgain(at: now, &work)
         case .agent:
             port = UInt16(work.random.number(in: 20_000...60_000))
-            talk(at: now, &work)
+            // Registers first, as a client that waits for its server does.
             register(at: now, &work)
+            talk(at: now, &work)
         }
     }
 
@@ -199,10 +208,11 @@ struct Peer {
         requestsAt = now
         registersAt = now
         activeAt = now
-        if kind == .version1 { planRegistration(after: now) }
+        planRegistration(after: now)
         keepsAliveAt = now.advanced(byNanoseconds: Peer.keepAliveNanoseconds)
         togglesAt = now.advanced(
             byNanoseconds: work.random.nanoseconds(milliseconds: 4_000...30_000))
+        startQUIC(at: now, &work)
     }
 
     private mutating func goOn(at now: Instant, _ work: inout PeerWork) {
@@ -213,6 +223,7 @@ struct Peer {
         }
         if now >= togglesAt {
             isBusy = mustBeBusy || !isBusy
+            if !mustBeBusy { quic?.changeID(&work) }
             requestsAt = isBusy ? now : Peer.never
             activeAt = now
             togglesAt = now.advanced(
@@ -227,6 +238,7 @@ struct Peer {
             if isBusy || kind == .version1 { say(.keepAlive, at: now, &work) }
             keepsAliveAt = now.advanced(byNanoseconds: Peer.keepAliveNanoseconds)
         }
+        wakeQUIC(at: now, &work)
         if now >= registersAt { register(at: now, &work) }
         planRegistration(after: now)
     }
@@ -270,6 +282,11 @@ struct Peer {
             return
         }
         guard stage == .talking, let tag = PayloadTag(bytes), tag.sender == partner else { return }
+        if let content = work.sent[tag]?.content {
+            receiveQUIC(tag, content, at: now, &work)
+            planRegistration(after: now)
+            return
+        }
         receivedAt = now
         isUp = true
         if tag.kind == .request || tag.kind == .keepAlive {
@@ -288,7 +305,7 @@ struct Peer {
 
     private mutating func request(at now: Instant, _ work: inout PeerWork) {
         switch work.random.below(100) {
-        case 0..<8:
+        case 0..<8 where quic == nil || isConnected:
             sendTrain(at: now, &work)
         case 8:
             say(.request, length: work.random.number(in: 2_000...65_507), at: now, &work)
@@ -298,7 +315,7 @@ struct Peer {
             work.coverage.note(.registrationLookAlike)
             say(.request, length: length, firstByte: 0x52, at: now, &work)
         case 11:
-            send([], &work)
+            if quic == nil { send([], &work) }
         default:
             say(.request, at: now, &work)
         }
@@ -323,11 +340,17 @@ struct Peer {
         }
     }
 
-    private mutating func say(
+    mutating func say(
         _ kind: PayloadKind, reference: Int = 0, length: Int? = nil, firstByte: UInt8? = nil,
         ecn: UInt8? = nil, at now: Instant, _ work: inout PeerWork
     ) {
         let length = length ?? work.random.element(of: [20, 60, 300, 1_000, 1_200, 1_200])
+        if quic != nil {
+            sayQUIC(
+                kind, reference: reference, length: length,
+                ecn: ecn ?? UInt8(work.random.below(4)), at: now, &work)
+            return
+        }
         let firstByte = firstByte ?? UInt8(work.random.element(of: [0x40, 0x52, 0xc3, 0x7f]))
         let bytes = work.sent.make(
             kind, sender: number, reference: reference, length: length, firstByte: firstByte,

@@ -5,7 +5,7 @@ enum Sabotage: CaseIterable {
     case flippedByte, wrongDestination, doubledDatagram, swappedDatagrams, lostRun, wrongECN
     case longReply, uncalledReply, miscount, missingEvent, ignoredEviction, deadService
     case looseAllowance, looseAcknowledgements, looseSessions, looseHalfOpen, shortGrace
-    case longTimeout, shortTimeout
+    case longTimeout, shortTimeout, looseRebinding, looseValidation
 
     /// What the checker must say.
     var breaks: [Invariant] {
@@ -23,6 +23,8 @@ enum Sabotage: CaseIterable {
         case .looseSessions, .looseHalfOpen: [.limits]
         case .shortGrace: [.slots]
         case .longTimeout, .shortTimeout: [.expiry]
+        case .looseRebinding: [.events, .delivery, .conservation]
+        case .looseValidation: [.events, .allowance, .replies]
         }
     }
 
@@ -43,6 +45,8 @@ enum Sabotage: CaseIterable {
             scenario.isCramped = true
         case .longTimeout, .shortTimeout: scenario.limits.timeoutSeconds = 10
         case .deadService: scenario.isCramped = false
+        case .looseRebinding: scenario.limits.policy = .off
+        case .looseValidation: scenario.limits.isStrict = true
         default: break
         }
         var limits = scenario.limits
@@ -54,6 +58,8 @@ enum Sabotage: CaseIterable {
         case .shortGrace:
             scenario.limits.graceSeconds = 30
             limits.graceSeconds = 1
+        case .looseRebinding: limits.policy = .sameIP
+        case .looseValidation: limits.isStrict = false
         case .longTimeout: limits.timeoutSeconds = 13
         case .shortTimeout: limits.timeoutSeconds = 8
         default: break

@@ -19,7 +19,11 @@ struct Limits {
     var allowanceRate = 65_536
     var acknowledgementRate = 1_000
     var deniesSpecialSources = false
+    var policy = RebindPolicy.evidence
+    var silenceSeconds = 5
+    var isStrict = false
 
+    var silenceNanoseconds: UInt64 { UInt64(silenceSeconds) * Nanoseconds.perSecond }
     var timeoutNanoseconds: UInt64 { UInt64(timeoutSeconds) * Nanoseconds.perSecond }
     var graceNanoseconds: UInt64 { UInt64(graceSeconds) * Nanoseconds.perSecond }
 
@@ -31,8 +35,9 @@ struct Limits {
                 peerGraceSeconds: graceSeconds, halfOpenLimitPerSource: halfOpen,
                 registrationRatePerSource: registrationRate,
                 unvalidatedAllowanceBytes: allowanceBytes, unvalidatedRateBytes: allowanceRate,
-                ackRatePerSource: acknowledgementRate,
-                deniesSpecialSources: deniesSpecialSources)
+                ackRatePerSource: acknowledgementRate, rebindSilenceSeconds: silenceSeconds,
+                deniesSpecialSources: deniesSpecialSources, rebindPolicy: policy,
+                isStrict: isStrict)
         } catch {
             preconditionFailure("a scenario keeps to the settings: \(error)")
         }
@@ -89,6 +94,9 @@ struct Scenario {
             effort == .brief ? 5 : random.element(of: [5, 12, 20, 40, 40, 60, 300])
         limits.graceSeconds = random.element(of: [3, 10, 10])
         limits.deniesSpecialSources = random.chance(perMille: 300)
+        limits.policy = random.element(of: [.evidence, .evidence, .evidence, .sameIP, .off])
+        limits.silenceSeconds = random.element(of: [1, 5, 5, 5])
+        limits.isStrict = random.chance(perMille: 200)
         if random.chance(perMille: 400) {
             limits.allowanceBytes = random.element(of: [1_472, 1_500, 4_096])
             limits.allowanceRate = random.element(of: [1, 100, 5_000])

@@ -48,6 +48,12 @@ extension Simulation {
         guard !watches.isEmpty, let tag = PayloadTag(bytes), tag.sender == peers[index].partner,
             let record = work.sent[tag]
         else { return }
+        // With QUIC only data of the connection that both ends are in is service.
+        if let quic = peers[index].quic {
+            guard quic.isConfirmed, record.content?.connection == quic.connection,
+                record.content?.forms == [.short]
+            else { return }
+        }
         for number in watches.indices
         where watches[number].session == peers[index].session
             && record.sentAt >= watches[number].since
@@ -81,7 +87,10 @@ extension Simulation {
         guard pair.count == 2, !scenario.isCramped, !isEvicted(session),
             !isHeldByStranded(session)
         else { return nil }
-        return pair
+        // Handshakes do not fit a smaller allowance than the default, and who speaks no QUIC stays
+        // under it for ever if the relay is strict.
+        let isTight = limits.allowanceBytes < 16_384
+        return isTight && (peers[pair[0]].quic != nil || limits.isStrict) ? nil : pair
     }
 
     private func isEvicted(_ session: Int) -> Bool {
@@ -90,13 +99,19 @@ extension Simulation {
     }
 
     /// Whether a spoofed registration has put an honest peer of another session into this one that
-    /// cannot leave it, because its own session is evicted: it keeps the place for as long as it
-    /// sends, since nobody live is displaced.
-    private func isHeldByStranded(_ session: Int) -> Bool {
-        guard let claim = checker.ledger.sessions[sessionIDs[session]] else { return false }
+    /// cannot leave it, because its own session is evicted, or held by another such peer: it keeps
+    /// the place for as long as it sends, since nobody live is displaced. Its data can also move it
+    /// into a place that somebody on its IP address has taken.
+    private func isHeldByStranded(_ session: Int, asked: [Int] = []) -> Bool {
+        guard let claim = checker.ledger.sessions[sessionIDs[session]],
+            !asked.contains(session)
+        else { return false }
         return peers.indices.contains { index in
-            peers[index].session != session && isEvicted(peers[index].session)
-                && claim.side(of: lastSources[index]) != nil
+            let own = peers[index].session
+            let source = lastSources[index]
+            let isNear = claim.a?.address.ip == source.ip || claim.b?.address.ip == source.ip
+            return own != session && isNear
+                && (isEvicted(own) || isHeldByStranded(own, asked: asked + [session]))
         }
     }
 
@@ -115,7 +130,8 @@ extension Simulation {
         // rebinds, and must be sent something before it can show that it receives: with next to
         // no rate that takes until a small request (60 B) fits.
         let allowance = 60 / scenario.limits.allowanceRate
-        return allowance + (pair.allSatisfy { peers[$0].kind == .agent } ? 3 : 27)
+        let isPlain = pair.allSatisfy { peers[$0].kind == .agent && peers[$0].quic == nil }
+        return allowance + (isPlain ? 3 : 27)
     }
 
     /// How long it takes, beside `base`, until nothing stands in the way.
@@ -161,6 +177,11 @@ extension Simulation {
             guard let pair = promised(session) else { continue }
             let victim = work.random.element(of: pair)
             let blow = self.blow(for: victim, of: pair)
+            // A shared network moves with both.
+            let moved = blow == .address ? pair.filter { peers[$0].nat == peers[victim].nat } : []
+            let isQuick =
+                (blow == .mapping || blow == .address)
+                && (moved + [victim]).allSatisfy { followsByID($0, of: pair) }
             switch blow {
             case .none: break
             case .mapping: renewMapping(of: victim)
@@ -168,11 +189,35 @@ extension Simulation {
             case .restart: restart(victim, afterMilliseconds: 0...3_000)
             }
             let downtime = blow == .restart ? 3 : 0
+            if isQuick {
+                work.coverage.note(.quickServiceWatched)
+                watch(session, seconds: Simulation.quickSeconds)
+                continue
+            }
             watch(
                 session,
                 seconds: downtime + base(pair)
                     + obstacle(pair, mayHoldOtherIP: blow == .address))
         }
+    }
+
+    /// A busy peer sends within 0.4 s, a quarter of a second later its datagram is there and has
+    /// moved it, or its second one has, 0.4 s later; the other one's next is there after as long.
+    private static let quickSeconds = 2
+
+    /// Whether the relay must follow a peer by its connection ID alone, without a registration.
+    private func followsByID(_ victim: Int, of pair: [Int]) -> Bool {
+        let partner = peers[victim].partner
+        guard limits.policy == .evidence, pair.contains(partner), let quic = peers[victim].quic,
+            let other = peers[partner].quic, quic.isConfirmed, other.isConfirmed,
+            quic.connection == other.connection, peers[victim].isListening,
+            peers[partner].isListening, quic.peerID.count >= Sighting.shortestID,
+            let place = checker.ledger.place(of: lastSources[victim]),
+            let otherPlace = checker.ledger.place(of: lastSources[partner]),
+            place.session == sessionIDs[peers[victim].session],
+            otherPlace.session == place.session
+        else { return false }
+        return checker.isFollowed(place, by: quic.peerID, at: now)
     }
 
     private func blow(for victim: Int, of pair: [Int]) -> Blow {

@@ -66,6 +66,8 @@ extension Simulation {
         if phase == .chaos { sabotage?.tamper(with: &record, others: lastSources) }
         let result = checker.check(record, &work)
         work.coverage.note(.lateArrivalForwarded, result.lateArrivals)
+        work.coverage.note(.pendingMoveForwarded, result.pendingMoves)
+        work.coverage.note(.unclearStray, result.unclearStrays)
         // Who is where changes with an event only; the rest is compared now and then.
         batches += 1
         if !record.events.isEmpty || result.isLenient || batches % 8 == 0 {
@@ -84,6 +86,10 @@ extension Simulation {
         let events = host.drainEvents()
         for event in events {
             work.coverage.note(Occurrence(event.event))
+            if case .peerRebound(_, _, _, _, let evidence, let isReverted, _) = event.event {
+                work.coverage.note(evidence.occurrence)
+                if isReverted { work.coverage.note(.reboundBack) }
+            }
             digest.add(event)
             say("event \(event.event)")
         }
@@ -181,6 +187,14 @@ extension Simulation {
         if let id = RegistrationText.session(bytes) { return "REG \(id.short)" }
         if bytes == RegistrationText.acknowledgement { return "ACK" }
         guard let tag = PayloadTag(bytes) else { return "\(bytes.count) bytes" }
-        return "\(tag.kind) \(tag.sender)#\(tag.sequence) \(bytes.count) bytes"
+        let text = "\(tag.kind) \(tag.sender)#\(tag.sequence) \(bytes.count) bytes"
+        guard let content = work.sent[tag]?.content else { return text }
+        let forms = content.forms.map { "\($0)" }.joined(separator: "+")
+        return "\(text) \(forms) of \(content.connection) to \(hexadecimal(content.destination))"
+            + " from \(hexadecimal(content.source)) \(content.spin ? "1" : "0")"
+    }
+
+    private func hexadecimal(_ id: [UInt8]) -> String {
+        id.isEmpty ? "-" : id.prefix(4).map { String($0, radix: 16) }.joined() + "/\(id.count)"
     }
 }

@@ -53,6 +53,7 @@ final class Simulation {
     let effort: Effort
     let scenario: Scenario
     let sabotage: Sabotage?
+    var limits: Limits { scenario.limits }
     let trace: ((String) -> Void)?
     let startedAt: Instant
     var now: Instant
@@ -104,6 +105,7 @@ final class Simulation {
     }
 
     func run() -> SimulationReport {
+        play()
         for index in peers.indices { schedulePeer(index) }
         later(.attack, milliseconds: scenario.hostileGapMilliseconds)
         later(.disturbance, milliseconds: 1_000...6_000)
@@ -123,6 +125,21 @@ final class Simulation {
             failure: checker.violation.map {
                 "\(time($0.time)) s: \($0.invariant.rawValue): \($0.what)"
             }, coverage: work.coverage, invariant: checker.violation?.invariant)
+    }
+
+    /// Plays some sessions by themselves, each of which gets into one kind of trouble.
+    private func play() {
+        let kinds = DiagnosisKind.allCases
+        let count = effort == .brief ? 1 : 3
+        for number in 0..<count {
+            let kind = kinds[(Int(seed % UInt64(kinds.count)) + 5 * number) % kinds.count]
+            work.coverage.note(diagnosis: kind)
+            var play = DiagnosisPlay(kind, seed: seed)
+            if let wrong = play.run() { checker.fail(.sight, at: now, wrong) }
+        }
+        var spin = SpinPlay(seed: seed)
+        work.coverage.note(.spinPlayed)
+        if effort == .full, let wrong = spin.run() { checker.fail(.sight, at: now, wrong) }
     }
 
     /// Goes to whatever happens next: an event of the world, or the relay's turn.
@@ -187,12 +204,17 @@ final class Simulation {
             if isOneNAT { work.coverage.note(.sharedAddressSession) }
             let first = peers.count
             let place = network(&shared)
-            addPeer(session: session, id: id, partner: isLonely ? -1 : first + 1, nat: place)
+            // Most speak QUIC, the others anything.
+            let client: Int? =
+                work.random.chance(perMille: 650) ? first + work.random.below(2) : nil
+            addPeer(
+                session: session, id: id, partner: isLonely ? -1 : first + 1, nat: place,
+                client: client)
             if isLonely { continue }
             let canShare = isOneNAT && nats[place].kind != .none
             addPeer(
                 session: session, id: id, partner: first,
-                nat: canShare ? place : network(&shared))
+                nat: canShare ? place : network(&shared), client: client)
         }
     }
 
@@ -210,8 +232,11 @@ final class Simulation {
         return nats.count - 1
     }
 
-    private func addPeer(session: Int, id: SessionID, partner: Int, nat: Int) {
+    private func addPeer(session: Int, id: SessionID, partner: Int, nat: Int, client: Int?) {
         let number = work.sent.addSender()
+        let quic = client.map {
+            QUICEnd(QUICEnd.Habits(isClient: $0 == peers.count, random: &work.random))
+        }
         let isOld = work.random.chance(perMille: 500)
         peers.append(
             Peer(
@@ -219,6 +244,7 @@ final class Simulation {
                 kind: isOld ? .version1 : .agent, nat: nat,
                 local: UInt16(work.random.below(2)), path: scenario.path(random: &work.random),
                 startsAt: now.advanced(
-                    byNanoseconds: work.random.nanoseconds(milliseconds: 0...5_000))))
+                    byNanoseconds: work.random.nanoseconds(milliseconds: 0...5_000)),
+                quic: quic))
     }
 }

@@ -6,7 +6,7 @@ import Testing
 /// complain, and about the right thing.
 @Suite struct SabotageTests {
     /// Seeds that a fault may need until it meets a situation in which it matters.
-    private static let seedLimit: UInt64 = 12
+    private static let seedLimit: UInt64 = 40
 
     @Test(arguments: Sabotage.allCases)
     func faultIsNoticed(_ sabotage: Sabotage) throws {

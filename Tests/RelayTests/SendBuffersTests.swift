@@ -1,5 +1,6 @@
 import Glibc
 import RelayCore
+import TestSupport
 import Testing
 
 @testable import Relay

@@ -32,6 +32,40 @@ struct DocumentationTests {
         }
     }
 
+    @Test func readmeListsEveryOption() throws {
+        let readme = try SourceTree.file("README.md").lines
+        let options = try options(of: SourceTree.file("Sources/QuicRelay/Serve.swift"))
+        #expect(options.count >= 20, "options are not recognised any more")
+        for option in options {
+            let isListed = readme.contains { $0.hasPrefix("| `--\(option)`") }
+            #expect(isListed, "README has no row for --\(option)")
+        }
+    }
+
+    /// The names of a command's options and flags: given, or made of its properties' as the parser
+    /// makes them.
+    private func options(of file: SourceFile) -> [String] {
+        var names: [String] = []
+        var attribute: String?
+        for line in file.lines {
+            if line.hasPrefix("    @Option") || line.hasPrefix("    @Flag") { attribute = "" }
+            guard let text = attribute else { continue }
+            attribute = text + line
+            guard let property = line.firstMatch(of: #/^    (?:@.*\) )?var (\w+)/#)?.1 else {
+                continue
+            }
+            let given = (text + line).firstMatch(of: #/customLong\("([a-z-]+)"\)/#)?.1
+            names.append(given.map(String.init) ?? words(of: property).joined(separator: "-"))
+            attribute = nil
+        }
+        return names
+    }
+
+    /// "perIPAddress" is per, ip, address.
+    private func words(of name: Substring) -> [String] {
+        name.matches(of: #/[A-Z]+(?![a-z])|[A-Z]?[a-z]+/#).map { $0.output.lowercased() }
+    }
+
     @Test func linksLeadSomewhere() throws {
         let documents = try SourceTree.files(below: "Documentation", suffix: ".md")
         for document in documents + [try SourceTree.file("README.md")] {

@@ -1,0 +1,169 @@
+/// The IDs that one peer is addressed by.
+struct KnownIDs: BitwiseCopyable {
+    /// IDs that are remembered: the one in use, the one before, and one more, since a peer may have
+    /// several connections at once and uses one ID for each.
+    static let limit = 3
+
+    fileprivate var tags = InlineArray<3, ConnectionIDTag>(repeating: .none)
+    fileprivate var lengths = InlineArray<3, UInt8>(repeating: 0)
+    /// Which of them the peer itself gave out in a long header that its partner was sent.
+    fileprivate var given: UInt8 = 0
+    /// Where the next one is put.
+    fileprivate var next: UInt8 = 0
+}
+
+/// Which peer is addressed by which connection IDs.
+///
+/// NAT rebinding leaves the ID of a connection's datagrams as it was (RFC 9000 §9.5 changes it only
+/// on a deliberate migration), so the ID tells whose datagrams come from an unknown address. A peer
+/// takes 32 B, each of its three IDs 16 to 32 B in the index.
+struct ConnectionIDTable: ~Copyable {
+    /// The shortest ID that is evidence. A shorter one would be hit by guessing: one byte by every
+    /// 256th datagram.
+    static let shortestEvidence = 4
+    /// An ID shorter than this is believed from the peer's own IP address alone, or from another
+    /// one when it comes twice: a flood of random datagrams from anywhere hits one of 10,000
+    /// four-byte IDs after some 400,000, but not the same one in the next.
+    static let shortestStrongEvidence = 8
+
+    var peers: FixedStorage<KnownIDs>
+    private var index: HashIndex
+    /// How many IDs of each length are remembered: a short header does not tell its ID's length.
+    private var lengthCounts = FixedStorage<UInt32>(
+        count: ConnectionID.lengthLimit + 1, repeating: 0)
+    private let hash: KeyedHash
+
+    static func byteCount(peerLimit: Int) -> Int {
+        peerLimit * MemoryLayout<KnownIDs>.stride
+            + HashIndex.byteCount(limit: peerLimit * KnownIDs.limit)
+    }
+
+    init(peerLimit: Int, hash: KeyedHash) {
+        // Sound: a peer's place is reset when its session is opened.
+        unsafe peers = FixedStorage(uninitializedCount: peerLimit)
+        index = HashIndex(limit: peerLimit * KnownIDs.limit)
+        self.hash = hash
+    }
+
+    /// Makes the places of a session that was never there ready for their first use.
+    mutating func reset(session: Int) {
+        peers[2 * session] = KnownIDs()
+        peers[2 * session + 1] = KnownIDs()
+    }
+
+    /// Whether a peer is known to be addressed by this ID.
+    func knows(_ id: ConnectionID, of peer: PeerNumber) -> Bool {
+        position(of: id.tag(hash), in: peers[peer.index]) != nil
+    }
+
+    /// Whether a peer gave out this ID itself, so that whoever uses it received it.
+    func gave(_ id: ConnectionID, from peer: PeerNumber) -> Bool {
+        guard Int(id.length) >= ConnectionIDTable.shortestEvidence,
+            let position = position(of: id.tag(hash), in: peers[peer.index])
+        else { return false }
+        return peers[peer.index].given & 1 << UInt8(position) != 0
+    }
+
+    /// Remembers that a peer is addressed by an ID, in place of the one learnt longest ago.
+    mutating func learn(_ id: ConnectionID, of peer: PeerNumber, isGiven: Bool = false) {
+        guard Int(id.length) >= ConnectionIDTable.shortestEvidence else { return }
+        let tag = id.tag(hash)
+        let known = position(of: tag, in: peers[peer.index])
+        let position = known ?? Int(peers[peer.index].next)
+        if known == nil {
+            forget(position, of: peer)
+            peers[peer.index].tags[position] = tag
+            peers[peer.index].lengths[position] = id.length
+            peers[peer.index].next = UInt8((position + 1) % KnownIDs.limit)
+            index.insert(peer.index, hash: tag.hash)
+            lengthCounts[Int(id.length)] += 1
+        }
+        if isGiven { peers[peer.index].given |= 1 << UInt8(position) }
+    }
+
+    /// Forgets all IDs of a peer and what its headers looked like.
+    mutating func forget(_ peer: PeerNumber) {
+        forgetIDs(of: peer)
+        peers[peer.index] = KnownIDs()
+    }
+
+    /// Forgets all IDs of a peer.
+    mutating func forgetIDs(of peer: PeerNumber) {
+        for position in 0..<KnownIDs.limit { forget(position, of: peer) }
+        peers[peer.index].given = 0
+    }
+
+    private mutating func forget(_ position: Int, of peer: PeerNumber) {
+        let tag = peers[peer.index].tags[position]
+        guard tag != .none else { return }
+        index.remove(peer.index, hash: tag.hash)
+        lengthCounts[Int(peers[peer.index].lengths[position])] -= 1
+        peers[peer.index].tags[position] = .none
+        peers[peer.index].given &= ~(1 << UInt8(position))
+    }
+
+    private func position(of tag: ConnectionIDTag, in known: KnownIDs) -> Int? {
+        (0..<KnownIDs.limit).first { known.tags[$0] == tag }
+    }
+
+    // MARK: Whose datagram is this?
+
+    /// The peers that a datagram may be for by its connection ID.
+    func addressees(of datagram: Span<UInt8>) -> Addressees {
+        var found = Addressees()
+        guard let first = datagram.first, index.count > 0 else { return found }
+        if QUICPacket.isLong(first) {
+            var walk = QUICPacketWalk()
+            if let packet = walk.next(datagram, shortLength: nil), packet.version.isPlausible {
+                addAddressees(packet.destination, to: &found)
+            }
+        } else if datagram.count >= QUICPacket.shortestShort {
+            let shortest = ConnectionIDTable.shortestEvidence
+            for length in shortest...ConnectionID.lengthLimit where lengthCounts[length] > 0 {
+                guard let id = ConnectionID(datagram, at: 1, length: length) else { break }
+                addAddressees(id, to: &found)
+            }
+        }
+        return found
+    }
+
+    private func addAddressees(_ id: ConnectionID, to found: inout Addressees) {
+        let tag = id.tag(hash)
+        var probe = index.probe(tag.hash)
+        while let number = index.next(&probe) {
+            if position(of: tag, in: peers[number]) != nil {
+                found.add(PeerNumber(rawValue: UInt32(number)), idLength: Int(id.length))
+            }
+        }
+    }
+}
+
+/// The peers that are addressed by an ID that a datagram may have: hardly ever more than one.
+struct Addressees {
+    /// Beyond this many nobody can tell whose datagram it is.
+    static let limit = 4
+
+    private var peers = InlineArray<4, PeerNumber>(repeating: .none)
+    private var idLengths = InlineArray<4, UInt8>(repeating: 0)
+    private(set) var count = 0
+    /// Whether there were more than are kept.
+    private(set) var isOverfull = false
+
+    subscript(number: Int) -> (peer: PeerNumber, idLength: Int) {
+        (peers[number], Int(idLengths[number]))
+    }
+
+    mutating func add(_ peer: PeerNumber, idLength: Int) {
+        for number in 0..<count where peers[number] == peer {
+            idLengths[number] = max(idLengths[number], UInt8(idLength))
+            return
+        }
+        guard count < Addressees.limit else {
+            isOverfull = true
+            return
+        }
+        peers[count] = peer
+        idLengths[count] = UInt8(idLength)
+        count += 1
+    }
+}

@@ -1,0 +1,129 @@
+/// When the steps of a QUIC handshake were seen; `origin` for those that were not.
+public struct HandshakeTimeline: BitwiseCopyable, Equatable, Sendable {
+    /// The client's first Initial.
+    public internal(set) var initialAt = Instant.origin
+    /// The server's first packet: an Initial, Retry or Version Negotiation.
+    public internal(set) var answeredAt = Instant.origin
+    /// The server's first Handshake packet, which carries its certificate.
+    public internal(set) var flightAt = Instant.origin
+    /// The client's first Handshake packet: it has the server's flight.
+    public internal(set) var handshakeAt = Instant.origin
+    /// The client's first 1-RTT packet after that.
+    public internal(set) var establishedAt = Instant.origin
+
+    /// Nothing seen yet.
+    public init() {}
+}
+
+/// What is known of the QUIC connection that a session carries; the latest one if it had several.
+///
+/// 280 bytes a session.
+struct SessionSight: BitwiseCopyable {
+    var timeline = HandshakeTimeline()
+    /// The side that sent the first Initial.
+    var client: Side?
+    /// Whether a header was seen that can only be QUIC's.
+    var isQUIC = false
+    /// Whether the latest connection is established.
+    var isEstablished = false
+    /// Whether any connection of this session ever was: from then on peers do not move without
+    /// evidence.
+    var wasEstablished = false
+    /// Connections that were attempted.
+    var attempts: UInt16 = 0
+    /// The version of the latest long header.
+    var version = QUICVersion.negotiation
+    /// The ID by which the client wants to be addressed, and the one that it drew for the server.
+    var clientSource = ConnectionIDTag.none
+    var original = ConnectionIDTag.none
+    /// The ID that its latest Initial was for: the server's, after a Retry.
+    var latestDestination = ConnectionIDTag.none
+    /// The same of the other side's connection, if that sent Initials, too, and had no answer.
+    var rivalSource = ConnectionIDTag.none
+    var rivalOriginal = ConnectionIDTag.none
+    /// When the client last sent an Initial, and when the flight began that this belongs to.
+    var lastInitialAt = Instant.origin
+    var initialFlightAt = Instant.origin
+    /// Round trips between the relay and each side, in microseconds, as the handshake showed them.
+    var handshakeMicrosecondsA: UInt32?
+    var handshakeMicrosecondsB: UInt32?
+    var spin = SpinObserver()
+    /// The diagnosis and since when it holds, and those that were reported, a bit for each.
+    var diagnosis = DiagnosisKind.waiting
+    var diagnosedAt = Instant.origin
+    var reported: UInt16 = 0
+
+    /// Initials further apart than this are retransmissions: clients wait for a second at first
+    /// (RFC 9002 §6.2.2), and send a long ClientHello within milliseconds.
+    static let flightNanoseconds = 100 * Nanoseconds.perMillisecond
+
+    /// Starts to follow a new connection.
+    mutating func begin(
+        client: Side, version: QUICVersion, source: ConnectionIDTag, original: ConnectionIDTag,
+        at now: Instant
+    ) {
+        let isRivalry = self.client == client.other && timeline.answeredAt == .origin
+        rivalSource = isRivalry ? clientSource : .none
+        rivalOriginal = isRivalry ? self.original : .none
+        self.client = client
+        self.version = version
+        clientSource = source
+        self.original = original
+        latestDestination = original
+        attempts = attempts == .max ? .max : attempts + 1
+        isEstablished = false
+        timeline = HandshakeTimeline()
+        timeline.initialAt = now
+        lastInitialAt = now
+        initialFlightAt = now
+        handshakeMicrosecondsA = nil
+        handshakeMicrosecondsB = nil
+        spin = SpinObserver()
+    }
+
+    /// Whether an Initial from the side that is not the client repeats one that had no answer.
+    func isOfRival(_ packet: QUICPacket, from side: Side, _ hash: KeyedHash) -> Bool {
+        guard side != client, rivalSource != .none else { return false }
+        return packet.destination.tag(hash) == rivalOriginal
+            && packet.source.tag(hash) == rivalSource
+    }
+
+    /// Notes another Initial of the client.
+    mutating func noteInitial(to destination: ConnectionIDTag, at now: Instant) {
+        latestDestination = destination
+        if now.nanoseconds(since: lastInitialAt) >= SessionSight.flightNanoseconds {
+            initialFlightAt = now
+        }
+        lastInitialAt = now
+    }
+
+    /// Notes that the server answered; the first answer tells its leg's round trip.
+    mutating func noteAnswer(from server: Side, at now: Instant) {
+        guard timeline.answeredAt == .origin else { return }
+        timeline.answeredAt = now
+        setHandshakeRoundTrip(of: server, from: initialFlightAt, to: now)
+    }
+
+    /// Notes a Handshake packet; the client's first one tells its leg's round trip.
+    mutating func noteHandshake(from side: Side, at now: Instant) {
+        if side != client {
+            if timeline.answeredAt == .origin { timeline.answeredAt = now }
+            if timeline.flightAt == .origin { timeline.flightAt = now }
+        } else if timeline.handshakeAt == .origin {
+            timeline.handshakeAt = now
+            if timeline.flightAt != .origin {
+                setHandshakeRoundTrip(of: side, from: timeline.flightAt, to: now)
+            }
+        }
+    }
+
+    private mutating func setHandshakeRoundTrip(of side: Side, from: Instant, to: Instant) {
+        let microseconds = UInt32(
+            clamping: to.nanoseconds(since: from) / Nanoseconds.perMicrosecond)
+        if side == .a {
+            handshakeMicrosecondsA = microseconds
+        } else {
+            handshakeMicrosecondsB = microseconds
+        }
+    }
+}
