@@ -5,12 +5,13 @@ SHELL := bash
 
 SWIFT ?= swift
 ARGS ?=
+FUZZ_SECONDS ?= 60
 
 RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
 
-.PHONY: help run build test unit simulate allocations e2e lint clean
+.PHONY: help run build test unit simulate allocations e2e fuzz lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -39,6 +40,17 @@ allocations: checks ## Heap allocations of a forwarding relay: none.
 
 e2e: build $(PYTHON) ## Real QUIC programs and raw sockets through the relay.
 	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) $(PYTHON) -m pytest Tests/EndToEnd
+
+# Dead code must not be stripped: the linker takes libFuzzer's counters for dead.
+fuzz: packages ## Feed the reader and the relay mutated input: make fuzz FUZZ_SECONDS=600
+	$(SWIFT) build -c release --product relay-fuzz --scratch-path .build/fuzz \
+		--sanitize fuzzer --sanitize address --disable-dead-strip \
+		-Xswiftc -DFUZZING -Xswiftc -enable-testing \
+		-Xswiftc -sanitize-coverage=edge,indirect-calls,trace-cmp,inline-8bit-counters
+	@mkdir -p .build/fuzz/corpus .build/fuzz/findings
+	SWIFT_BACKTRACE=enable=no .build/fuzz/release/relay-fuzz -max_total_time=$(FUZZ_SECONDS) \
+		-max_len=6000 -print_final_stats=1 -artifact_prefix=.build/fuzz/findings/ \
+		.build/fuzz/corpus Tests/RelayFuzz/Corpus
 
 lint: ## Check the style; swift format -i -r Sources Tests Package.swift mends most of it.
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift

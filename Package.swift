@@ -55,12 +55,17 @@ let package = Package(
             name: "relay-checks",
             dependencies: ["RelaySimulator", "Relay", "RelayCore", "CAllocationCounter"],
             path: "Tests/RelayChecks", swiftSettings: strict),
+        .executableTarget(
+            name: "relay-fuzz", dependencies: ["RelayCore"], path: "Tests/RelayFuzz",
+            exclude: ["Corpus"], swiftSettings: strict),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "TidyTests", dependencies: ["Relay", "RelayCore"], swiftSettings: strict),
         .testTarget(
             name: "RelayCoreTests", dependencies: ["RelayCore", "TestSupport"],
             exclude: ["Captures"], swiftSettings: strict),
+        .testTarget(
+            name: "RelayFuzzTests", dependencies: ["relay-fuzz"], swiftSettings: strict),
         .testTarget(
             name: "RelaySimulatorTests", dependencies: ["RelaySimulator"], swiftSettings: strict),
         .testTarget(

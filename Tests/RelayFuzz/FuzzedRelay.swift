@@ -1,0 +1,138 @@
+import RelayCore
+
+/// A whole relay that lives through what an input says: datagrams of peers and strangers, single or
+/// in trains, registrations, time, and what operators do.
+///
+/// The input is a sequence of steps, cut off where it ends. The low three bits of a step's first
+/// byte say what it is, the others who does it; numbers are little-endian:
+///
+///      what   arguments in bits
+///     +------+------+---------------------------------------------------------
+///     | 0–4  | a datagram: length 16, then so many bytes
+///     |  5   | a train: length of a segment 16, then as above
+///     |  6   | a registration: session 8
+///     |  7   | time: next byte 8, for 2^(that / 6) µs; with the highest bit a command, too
+///     +------+---------------------------------------------------------
+struct FuzzedRelay: ~Copyable {
+    private var engine: RelayEngine
+    private var batch: ReceiveBatch
+    private var plan: TransmitPlan
+    private var snapshot: RelaySnapshot
+    private var now = Instant(nanoseconds: 1_000 * Nanoseconds.perSecond)
+    private var cursor: UInt64 = 0
+
+    /// Sessions there may be: few, so that they get into each other's way.
+    private static let sessionLimit = 4
+
+    init() {
+        guard let configuration = try? RelayConfiguration(sessionLimit: FuzzedRelay.sessionLimit)
+        else { fatalError("the limit is allowed") }
+        engine = RelayEngine(configuration: configuration, secret: (3, 5), at: now)
+        batch = ReceiveBatch()
+        plan = TransmitPlan()
+        snapshot = RelaySnapshot(sessionLimit: FuzzedRelay.sessionLimit)
+        // Most of what is interesting happens between two peers.
+        receive(registration(0), from: source(0))
+        receive(registration(0), from: source(1))
+    }
+
+    /// Lives through an input.
+    mutating func run(_ input: ArraySlice<UInt8>) {
+        var program = FuzzProgram(rest: input)
+        while let first = program.byte() {
+            switch first & 7 {
+            case 5:
+                let segment = 1 + Int(program.word() % 200)
+                receive(program.bytes(), from: source(first >> 3), segment: segment)
+            case 6:
+                receive(registration(program.byte() ?? 0), from: source(first >> 3))
+            case 7:
+                let exponent = min(UInt64(program.byte() ?? 0) / 6, 30)
+                now = now.advanced(byNanoseconds: Nanoseconds.perMicrosecond << exponent)
+                if first & 0x80 != 0 { command(first >> 3) }
+            default:
+                receive(program.bytes(), from: source(first >> 3), ecn: first & 3)
+            }
+            engine.advance(to: now)
+            check()
+        }
+    }
+
+    // MARK: Inputs
+
+    private func source(_ number: UInt8) -> TransportAddress {
+        // Four hosts with eight ports each: two peers on one of them are a case of its own.
+        let ip: UInt32 = 0x2d00_0001 + UInt32(number & 3)
+        return TransportAddress(ip: IPAddress(v4: ip), port: 5_000 + UInt16(number >> 2 & 7))
+    }
+
+    private func id(_ number: UInt8) -> SessionID {
+        SessionID(high: 0x0189_ab4f_cdef_7a12, low: 0xb3c4_0000_0000_0000 + UInt64(number & 7))
+    }
+
+    private func registration(_ number: UInt8) -> [UInt8] { Array("REG:\(id(number))\n".utf8) }
+
+    private mutating func command(_ number: UInt8) {
+        switch number & 3 {
+        case 0: engine.apply(.evict(id(number >> 2)), at: now)
+        case 1: engine.apply(.undoEvict(id(number >> 2)), at: now)
+        case 2: engine.noteReceiveOverflow(3, at: now)
+        default: break
+        }
+    }
+
+    private mutating func receive(
+        _ bytes: [UInt8], from source: TransportAddress, segment: Int = 0, ecn: UInt8 = 0
+    ) {
+        batch.arrivals[0] = Arrival(
+            source: source, length: bytes.count, segmentLength: segment, ecn: ecn)
+        for index in bytes.indices { batch.bytes[index] = bytes[index] }
+        batch.count = 1
+        engine.receive(batch, into: &plan, at: now)
+        engine.settle(plan, at: now)
+    }
+
+    // MARK: What must hold
+
+    private mutating func check() {
+        let received = engine.counters.received.datagrams
+        let forwarded = engine.counters.forwarded.datagrams
+        let replied = engine.counters.replied
+        let dropped = engine.counters.dropped
+        precondition(received == forwarded + replied + dropped, "the accounts do not agree")
+        while let event = engine.nextEvent(after: &cursor) {
+            precondition(!event.event.name.isEmpty && event.time <= now)
+        }
+        while !engine.fill(&snapshot, at: now) {}
+        precondition(snapshot.sessionCount <= FuzzedRelay.sessionLimit + 1_024)
+        for number in 0..<snapshot.sessionCount { check(snapshot.sessions[number]) }
+    }
+
+    private func check(_ row: SessionSnapshot) {
+        precondition(!row.diagnosis.sentence.isEmpty && !row.diagnosis.nextStep.isEmpty)
+        let numbers = [row.a, row.b].map(\.sight.spinRoundTripMicroseconds)
+        precondition(
+            (row.spin == .spins) || numbers.allSatisfy { $0 == nil }, "a number without a spin")
+        precondition(row.client == nil || row.attempts > 0, "a client without an attempt")
+        precondition(row.diagnosis.kind != .established || row.timeline.establishedAt != .origin)
+        for moment in [row.timeline.answeredAt, row.timeline.establishedAt]
+        where moment != .origin {
+            precondition(moment >= row.timeline.initialAt && moment <= now, "time goes backwards")
+        }
+    }
+}
+
+/// What is left of an input.
+private struct FuzzProgram {
+    var rest: ArraySlice<UInt8>
+
+    mutating func byte() -> UInt8? { rest.popFirst() }
+
+    mutating func word() -> UInt16 { UInt16(byte() ?? 0) | UInt16(byte() ?? 0) << 8 }
+
+    mutating func bytes() -> [UInt8] {
+        let count = min(Int(word() % 1_601), rest.count)
+        defer { rest = rest.dropFirst(count) }
+        return Array(rest.prefix(count))
+    }
+}
