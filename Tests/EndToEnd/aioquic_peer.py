@@ -6,38 +6,44 @@ import argparse
 import asyncio
 import ssl
 import time
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
 
-from programs import payload, peer_parser, print_received
+from programs import payload, print_received, transfer_parser
 
 ALPN = ["end-to-end"]
 
 # Small enough that both sides are sending long before either has queued everything.
 _CHUNK_BYTES = 64 * 1024
 
-
-async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, outgoing: bytes
-) -> bytes:
-    """Sends everything and receives exactly as much."""
-    for start in range(0, len(outgoing), _CHUNK_BYTES):
-        writer.write(outgoing[start : start + _CHUNK_BYTES])
-        # aioquic's writer has no back-pressure; give the receiving side its turn.
-        await asyncio.sleep(0)
-    return await reader.readexactly(len(outgoing))
+Result = TypeVar("Result")
+# What one side does with the stream. It ends its own direction.
+Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Result]]
 
 
-async def _serve(options: argparse.Namespace) -> None:
+def add_aioquic_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every aioquic program takes."""
+    parser.add_argument("--local-host", required=True)
+    parser.add_argument("--certificate", required=True)
+    parser.add_argument("--key", required=True)
+    parser.add_argument("--retry", action="store_true")
+
+
+def converse(options: argparse.Namespace, conversation: Conversation[Result]) -> Result:
+    """Has the conversation over one connection with the other side, as server or as client."""
+    side = _serve if options.role == "server" else _connect
+    return asyncio.run(side(options, conversation))
+
+
+async def _serve(options: argparse.Namespace, conversation: Conversation[Result]) -> Result:
     configuration = QuicConfiguration(is_client=False, alpn_protocols=ALPN)
     configuration.load_cert_chain(options.certificate, options.key)
-    outgoing = payload(options.seed, options.bytes)
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
     tasks: list[asyncio.Task[None]] = []
     protocols: list[QuicConnectionProtocol] = []
 
@@ -49,17 +55,18 @@ async def _serve(options: argparse.Namespace) -> None:
             protocols.append(self)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        start = time.monotonic()
-        received = await _exchange(reader, writer, outgoing)
-        seconds = time.monotonic() - start
-        # The end of the stream tells the client that everything it sent has arrived.
-        writer.write_eof()
-        # The client closes when it has everything; until then losses must be repaired.
-        await protocols[0].wait_closed()
-        print_received(received, seconds)
+        # Passes failures on, too, which a bare task would swallow.
+        try:
+            result = await conversation(reader, writer)
+            # The client closes when it has everything; until then losses must be repaired.
+            await protocols[0].wait_closed()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(result)
 
     def on_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.append(asyncio.create_task(_report(answer(reader, writer), done)))
+        tasks.append(asyncio.create_task(answer(reader, writer)))
 
     server = await serve(
         options.local_host,
@@ -69,22 +76,13 @@ async def _serve(options: argparse.Namespace) -> None:
         stream_handler=on_stream,
         retry=options.retry,
     )
-    await done
+    result = await done
     assert len(protocols) == 1, f"{len(protocols)} connections"
     server.close()
+    return result
 
 
-async def _report(work: Coroutine[Any, Any, None], done: asyncio.Future[None]) -> None:
-    """Passes the end of the work on, failures included, which a bare task would swallow."""
-    try:
-        await work
-    except BaseException as error:
-        done.set_exception(error)
-    else:
-        done.set_result(None)
-
-
-async def _connect(options: argparse.Namespace) -> None:
+async def _connect(options: argparse.Namespace, conversation: Conversation[Result]) -> Result:
     configuration = QuicConfiguration(
         is_client=True,
         alpn_protocols=ALPN,
@@ -92,7 +90,6 @@ async def _connect(options: argparse.Namespace) -> None:
         verify_mode=ssl.CERT_REQUIRED,
     )
     configuration.load_verify_locations(options.certificate)
-    outgoing = payload(options.seed, options.bytes)
     async with connect(
         options.relay_host,
         options.relay_port,
@@ -100,23 +97,35 @@ async def _connect(options: argparse.Namespace) -> None:
         local_port=options.local_port,
     ) as connection:
         reader, writer = await connection.create_stream()
-        start = time.monotonic()
-        received = await _exchange(reader, writer, outgoing)
-        rest = await reader.read()
-        assert not rest, f"{len(rest)} bytes too many"
-        seconds = time.monotonic() - start
-    print_received(received, seconds)
+        return await conversation(reader, writer)
 
 
 def main() -> None:
     """Runs one side."""
-    parser = peer_parser()
-    parser.add_argument("--local-host", required=True)
-    parser.add_argument("--certificate", required=True)
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--retry", action="store_true")
+    parser = transfer_parser()
+    add_aioquic_arguments(parser)
     options = parser.parse_args()
-    asyncio.run(_serve(options) if options.role == "server" else _connect(options))
+    outgoing = payload(options.seed, options.bytes)
+
+    async def exchange(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[bytes, float]:
+        """Sends everything and receives exactly as much."""
+        start = time.monotonic()
+        for position in range(0, len(outgoing), _CHUNK_BYTES):
+            writer.write(outgoing[position : position + _CHUNK_BYTES])
+            # aioquic's writer has no back-pressure; give the receiving side its turn.
+            await asyncio.sleep(0)
+        received = await reader.readexactly(len(outgoing))
+        if options.role == "server":
+            # The end of the stream tells the client that everything it sent has arrived.
+            writer.write_eof()
+        else:
+            rest = await reader.read()
+            assert not rest, f"{len(rest)} bytes too many"
+        return received, time.monotonic() - start
+
+    print_received(*converse(options, exchange))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import os
 import random
 from collections.abc import Callable, Generator, Iterator
@@ -9,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from couples import Stack, StartNat
+from nat import Nat
+from programs import aioquic_options
 from relay_process import Relay, StartRelay, why_no_relay
 
 Note = Callable[[str], None]
@@ -21,10 +30,7 @@ _notes = pytest.StashKey[list[str]]()
 @pytest.fixture
 def seed() -> int:
     """The seed of this test's random choices; set END_TO_END_SEED to repeat a run."""
-    chosen = os.environ.get("END_TO_END_SEED")
-    value = int(chosen) if chosen else random.SystemRandom().getrandbits(32)
-    print(f"END_TO_END_SEED={value}")
-    return value
+    return _seed()
 
 
 @pytest.fixture
@@ -38,26 +44,27 @@ def start_relay(
     request: pytest.FixtureRequest, tmp_path: Path, rng: random.Random
 ) -> Iterator[StartRelay]:
     """Starts a relay with extra arguments; all of a test's relays end with it."""
-    missing = why_no_relay()
-    if missing:
-        pytest.fail(missing, pytrace=False)
-    started: list[Relay] = []
-    request.node.stash[_relays] = started
+    yield from _relay_starter(request.node, tmp_path, rng)
 
-    def start(*arguments: str, host: str = "127.0.0.1") -> Relay:
-        log = tmp_path / f"relay-{len(started)}.log"
-        relay = Relay(host, list(arguments), log, rng)
-        started.append(relay)
-        return relay
 
-    yield start
-    errors = []
-    for relay in started:
-        try:
-            relay.stop()
-        except AssertionError as error:
-            errors.append(str(error))
-    assert not errors, "\n".join(errors)
+@pytest.fixture(scope="module")
+def start_shared_relay(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartRelay]:
+    """The same for a relay that all tests of a file share."""
+    directory = tmp_path_factory.mktemp("shared")
+    yield from _relay_starter(request.node, directory, random.Random(_seed()))
+
+
+@pytest.fixture
+def start_nat() -> Iterator[StartNat]:
+    """Starts a NAT with a public address before a relay; all of a test's NATs end with it."""
+    with contextlib.ExitStack() as started:
+
+        def start(relay: Relay, host: str, delay_seconds: float = 0.0) -> Nat:
+            return started.enter_context(Nat(relay.address, host, delay_seconds))
+
+        yield start
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"], ids=["ipv4", "ipv6"])
@@ -70,6 +77,59 @@ def relay(request: pytest.FixtureRequest, start_relay: StartRelay) -> Relay:
 def relay_ipv4(start_relay: StartRelay) -> Relay:
     """A relay on IPv4, whose many loopback addresses let peers live on different hosts."""
     return start_relay()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost, and its key."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """Writes a self-signed certificate for localhost, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = directory / "certificate.pem", directory / "key.pem"
+    certificate_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate_file, key_file
+
+
+@pytest.fixture
+def aioquic(certificate: tuple[Path, Path]) -> Stack:
+    """aioquic, whose server and client send at once."""
+    return Stack("aioquic", "aioquic_peer.py", tuple(aioquic_options("127.0.0.1", certificate)))
+
+
+@pytest.fixture
+def quic_portal() -> Stack:
+    """quic-portal, whose client sends everything before the server does."""
+    return Stack("quic-portal", "quic_portal_peer.py")
+
+
+@pytest.fixture(params=["aioquic", "quic-portal"])
+def stack(request: pytest.FixtureRequest, aioquic: Stack, quic_portal: Stack) -> Stack:
+    """Each of the two."""
+    return aioquic if request.param == "aioquic" else quic_portal
 
 
 @pytest.fixture
@@ -91,7 +151,8 @@ def pytest_runtest_makereport(
     """Shows what the relays printed beside a failure."""
     report = yield
     if report.failed:
-        for relay in item.stash.get(_relays, []):
+        relays = [relay for node in item.listchain() for relay in node.stash.get(_relays, [])]
+        for relay in relays:
             report.sections.append((f"output of the relay, {relay.log.name}", relay.output()))
     return report
 
@@ -103,3 +164,33 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("notes")
         for line in notes:
             terminalreporter.write_line(line)
+
+
+def _seed() -> int:
+    chosen = os.environ.get("END_TO_END_SEED")
+    value = int(chosen) if chosen else random.SystemRandom().getrandbits(32)
+    print(f"END_TO_END_SEED={value}")
+    return value
+
+
+def _relay_starter(node: Any, directory: Path, rng: random.Random) -> Iterator[StartRelay]:
+    missing = why_no_relay()
+    if missing:
+        pytest.fail(missing, pytrace=False)
+    started: list[Relay] = []
+    node.stash[_relays] = started
+
+    def start(*arguments: str, host: str = "127.0.0.1") -> Relay:
+        log = directory / f"relay-{len(started)}.log"
+        relay = Relay(host, list(arguments), log, rng)
+        started.append(relay)
+        return relay
+
+    yield start
+    errors = []
+    for relay in started:
+        try:
+            relay.stop()
+        except AssertionError as error:
+            errors.append(str(error))
+    assert not errors, "\n".join(errors)

@@ -13,7 +13,7 @@ import time
 from quic_portal import Portal, QuicTransportOptions
 
 from peers import registration
-from programs import TRANSFER_WALL_SECONDS, payload, peer_parser, print_received
+from programs import TRANSFER_WALL_SECONDS, payload, print_received, transfer_parser
 
 _WALL_MILLISECONDS = int(TRANSFER_WALL_SECONDS * 1_000)
 
@@ -133,7 +133,7 @@ class _Start:
 
 def main() -> None:
     """Runs one side."""
-    parser = peer_parser()
+    parser = transfer_parser()
     parser.add_argument("--session", help="register and punch first, as the deployed client does")
     options = parser.parse_args()
     tries = 0

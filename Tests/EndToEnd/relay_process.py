@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from peers import ACK, Address, Peer, free_ports, ping_pong, registration
+from relay_log import Event, parse, short
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_BINARY = ".build/release/quic-relay"
@@ -46,6 +47,7 @@ class Relay:
         self.log = log
         self._rng = rng
         self._peers: list[Peer] = []
+        self._is_stopped = False
         command = [str(relay_binary()), "--no-tui", "--bind", host]
         command += ["--port", str(self.address.port), *arguments]
         # Every flag also reads the environment; a developer's settings must not change the result.
@@ -67,6 +69,19 @@ class Relay:
     def output(self) -> str:
         """What the relay printed so far."""
         return self.log.read_text(errors="replace")
+
+    def events(self, name: str, session: uuid.UUID | str | None = None) -> list[Event]:
+        """The events of one kind that the relay has logged so far, of one session if given."""
+        named = [event for event in parse(self.output()) if event.name == name]
+        if session is None:
+            return named
+        return [event for event in named if event.fields.get("session") == short(session)]
+
+    def summary(self) -> dict[str, str]:
+        """Ends the relay and returns its totals."""
+        self.stop()
+        (stopped,) = self.events("stopped")
+        return stopped.fields
 
     def new_session(self) -> uuid.UUID:
         """A session id that no other test uses."""
@@ -96,6 +111,9 @@ class Relay:
 
     def stop(self) -> None:
         """Ends the relay, which must still be running and must obey SIGTERM."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
         for peer in self._peers:
             peer.close()
         early = self.process.poll()
