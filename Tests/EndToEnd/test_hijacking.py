@@ -1,4 +1,4 @@
-"""Somebody else on a peer's own public address wants the session: PROTOCOL.md §2.
+"""Somebody else on a peer's own public address wants the session: Documentation/protocol.md.
 
 Attacks go on for 10 s, those with copies for 5 s. QUIC_RELAY_LONG=1 in the environment makes that
 60 s and 30 s, which is what a release should have seen; the summary says what it was.

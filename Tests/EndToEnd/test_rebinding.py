@@ -1,4 +1,4 @@
-"""NATs that change their mind: the relay follows a peer whose address changed: PROTOCOL.md §2.
+"""NATs that change their mind: the relay follows a peer that moves (Documentation/protocol.md).
 
 Real QUIC programs, each behind a NAT that rebinds in the midst of things. Nobody registers again,
 so all that the relay has to go by are the connection IDs of the datagrams.

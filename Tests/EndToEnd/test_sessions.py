@@ -1,4 +1,4 @@
-"""Who gets which slot, and when it is taken away: PROTOCOL.md §1 to §3.
+"""Who gets which slot, and when it is taken away: Documentation/protocol.md.
 
 All on IPv4, whose loopback addresses 127.0.0.2, .3 and .4 stand for three hosts.
 """

@@ -210,7 +210,7 @@ import Testing
     }
 
     /// An evicted peer may go on for a while, from a new port as well: it must not be taken for
-    /// another one behind the same NAT (PROTOCOL.md §2: several candidates, never guess).
+    /// another one behind the same NAT: among several candidates it never guesses.
     @Test func anEvictedPeerOnTheIPIsACandidateToo() throws {
         var relay = try TestRelay()
         relay.open(session(2), host(1, port: 5_556), host(3))

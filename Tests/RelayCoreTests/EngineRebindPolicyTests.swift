@@ -125,7 +125,7 @@ import Testing
         #expect(relay.send([7], from: near) == [forwarded([7], to: b)])
     }
 
-    // MARK: Addresses that nothing may be sent to (PROTOCOL.md §3)
+    // MARK: Addresses that nothing may be sent to (Documentation/protocol.md)
 
     @Test(arguments: [RebindPolicy.evidence, .sameIP])
     func nobodyIsFollowedToPortZero(policy: RebindPolicy) throws {

@@ -1,6 +1,6 @@
 import RelayCore
 
-// Payloads from addresses without a place: whose may they be (PROTOCOL.md §2)?
+// Payloads from addresses without a place: whose may they be (Documentation/protocol.md)?
 
 /// What may become of a datagram from an address without a place.
 struct StrayFates {

@@ -26,7 +26,7 @@ struct SideSighting {
 }
 
 /// What a passive relay can know of the QUIC in one session, from the datagrams that its two bound
-/// addresses sent (PROTOCOL.md §6), told by those who made them.
+/// addresses sent (Documentation/protocol.md), told by those who made them.
 struct Sighting {
     var a = SideSighting()
     var b = SideSighting()
