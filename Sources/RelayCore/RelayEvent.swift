@@ -139,7 +139,7 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
         case .sessionOpened: "session_opened"
         case .sessionPaired: "session_paired"
         case .peerValidated: "peer_validated"
-        case .peerRebound: "peer_rebound"
+        case .peerRebound: "rebind"
         case .peerReplaced: "peer_replaced"
         case .peerLeft: "peer_left"
         case .registrationRefused: "registration_refused"

@@ -177,7 +177,7 @@ def _expect_undisturbed(
     for hijacker in hijackers:
         assert not hijacker.listen(), f"{len(hijacker.received)} datagrams went to the hijacker"
     summary = relay.summary()
-    assert not relay.events("peer_rebound")
+    assert not relay.events("rebind")
     assert summary["rebinds"] == "0"
     assert int(summary["dropped_unknown_source"]) > 0, "was there an attack at all?"
     return f"{sum(hijacker.sent for hijacker in hijackers)} datagrams, {_gaps(pings)}"
@@ -319,7 +319,7 @@ def test_bursts_of_copies_of_what_a_live_peer_sends_move_it_once_and_back(
         in_peace = len(hijacker.listen())
         pings = conversation.finish()
     rebindings = relay_ipv4.summary()["rebinds"]
-    events = relay_ipv4.events("peer_rebound", couple.session)
+    events = relay_ipv4.events("rebind", couple.session)
     name = burst.__name__.strip("_").replace("_", " ")
     _note_attack(
         note,

@@ -54,7 +54,7 @@ def _expect_followed(
     side = "A" if paired.fields["a"] == shown(rebindings[0].old) else "B"
     followed = [
         tuple(event.fields[name] for name in ("side", "from", "to", "evidence"))
-        for event in relay.events("peer_rebound", couple.session)
+        for event in relay.events("rebind", couple.session)
     ]
     moves = [(side, shown(each.old), shown(each.new), evidence) for each in rebindings]
     assert followed == moves
@@ -66,7 +66,7 @@ def _expect_short_outages(
     relay: Relay, couple: Couple, moved: Mapping, note: Note, what: str
 ) -> None:
     """Neither the relay nor the peer may have noticed more than a hiccup."""
-    events = relay.events("peer_rebound", couple.session)
+    events = relay.events("rebind", couple.session)
     gaps = [int(event.fields["gap_ms"]) / 1_000 for event in events]
     outages = [rebinding.outage_seconds for rebinding in moved.rebindings]
     for rebinding, gap, outage in zip(moved.rebindings, gaps, outages, strict=True):
@@ -182,7 +182,7 @@ def test_neighbour_behind_the_same_public_address_is_not_disturbed(
     _expect_followed(relay_ipv4, restless, restless.client, times=3)
     what = f"{stack.name} client beside a neighbour"
     _expect_short_outages(relay_ipv4, restless, restless.client, note, what)
-    assert not relay_ipv4.events("peer_rebound", neighbour.session)
+    assert not relay_ipv4.events("rebind", neighbour.session)
     for mapping in (neighbour.client, neighbour.server):
         assert mapping.lost_inward.datagrams == 0
 
@@ -259,7 +259,7 @@ def test_off_follows_nobody(
         wait_until(lambda: couple.client.outward_here.datagrams >= 30, "pings from the new port")
     summary = relay.summary()
     assert couple.client.inward_here.datagrams == 0
-    assert not relay.events("peer_rebound")
+    assert not relay.events("rebind")
     assert int(summary["dropped_unknown_source"]) >= 20
     assert summary["rebinds"] == "0"
 
@@ -304,7 +304,7 @@ def test_before_quic_two_datagrams_from_the_address_are_enough(relay_ipv4: Relay
     exchange(b, moved, "moved")
     a.expect_silence()
     relay_ipv4.stop()
-    (event,) = relay_ipv4.events("peer_rebound", session)
+    (event,) = relay_ipv4.events("rebind", session)
     assert (event.fields["side"], event.fields["evidence"]) == ("A", "same_ip")
 
 
@@ -317,7 +317,7 @@ def test_before_quic_nobody_guesses_between_two_peers(relay_ipv4: Relay) -> None
     b.expect_silence()
     exchange(a, b, "undisturbed")
     stranger.expect_silence()
-    assert not relay_ipv4.events("peer_rebound", session)
+    assert not relay_ipv4.events("rebind", session)
 
 
 def test_before_quic_nobody_guesses_between_two_sessions(relay_ipv4: Relay) -> None:
@@ -329,7 +329,7 @@ def test_before_quic_nobody_guesses_between_two_sessions(relay_ipv4: Relay) -> N
     for a, b in sessions:
         exchange(a, b, "undisturbed")
     stranger.expect_silence()
-    assert not relay_ipv4.events("peer_rebound")
+    assert not relay_ipv4.events("rebind")
 
 
 def test_nobody_moves_without_a_reason(
@@ -339,5 +339,5 @@ def test_nobody_moves_without_a_reason(
     couple = register_couple(relay_ipv4, nat.mapping(), nat.mapping())
     with couple.transfer(stack, seed, tmp_path) as running:
         running.finish()
-    assert not relay_ipv4.events("peer_rebound")
+    assert not relay_ipv4.events("rebind")
     assert relay_ipv4.summary()["rebinds"] == "0"

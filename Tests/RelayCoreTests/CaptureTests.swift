@@ -204,7 +204,7 @@ import Testing
     @Test(arguments: CaptureFile.names)
     func onlyThePeerThatMovedIsRebound(name: String) throws {
         let passage = try pass(name)
-        let moves = passage.events.filter { $0.name == "peer_rebound" }
+        let moves = passage.events.filter { $0.name == "rebind" }
         guard name == "aioquic-rebind-a-data" else {
             #expect(moves.isEmpty)
             return

@@ -22,20 +22,20 @@ struct EventLoggerTests {
             .peerRebound(
                 id, .a, from: a, to: b, evidence: .registration, isReverted: false,
                 silenceNanoseconds: 1_999_999),
-            "info peer_rebound side=A from=192.0.2.1:1 to=[1::2]:3 evidence=registration gap_ms=1"
+            "info rebind side=A from=192.0.2.1:1 to=[1::2]:3 evidence=registration gap_ms=1"
         ),
         (
             .peerRebound(
                 id, .b, from: b, to: a, evidence: .connectionID, isReverted: true,
                 silenceNanoseconds: 0),
-            "info peer_rebound side=B from=[1::2]:3 to=192.0.2.1:1 evidence=cid gap_ms=0"
+            "info rebind side=B from=[1::2]:3 to=192.0.2.1:1 evidence=cid gap_ms=0"
                 + " reverted=yes"
         ),
         (
             .peerRebound(
                 id, .a, from: a, to: b, evidence: .sameIP, isReverted: false,
                 silenceNanoseconds: 5_000_000_000),
-            "info peer_rebound side=A from=192.0.2.1:1 to=[1::2]:3 evidence=same_ip gap_ms=5000"
+            "info rebind side=A from=192.0.2.1:1 to=[1::2]:3 evidence=same_ip gap_ms=5000"
         ),
         (
             .peerReplaced(id, .b, from: b, to: a, silenceNanoseconds: 12_000_000_000),
