@@ -46,9 +46,12 @@ extension RelayEngine {
         if let byID, sessions.records[byID.peer.session].place == .quarantined {
             return .drop(.evicted)
         }
-        let onIP = byID == nil ? candidate(onIPOf: arrival.source, at: now) : nil
-        if let onIP, sessions.records[onIP.peer.session].place == .quarantined {
-            return .drop(.evicted)
+        var onIP = byID == nil ? candidate(onIPOf: arrival.source, at: now) : nil
+        if let evicted = onIP, sessions.records[evicted.peer.session].place == .quarantined {
+            // It moves nowhere, and an address that was another peer's says more than an IP
+            // address.
+            guard former != nil else { return .drop(.evicted) }
+            onIP = nil
         }
         let rules = RebindRules(
             policy: configuration.rebindPolicy,

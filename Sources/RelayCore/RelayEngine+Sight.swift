@@ -32,6 +32,8 @@ extension RelayEngine {
         }
         let last = batch.byte(slot: slot, offset: (count - 1) * segment)
         if sights[peer.session].isQUIC {
+            // Too short for a packet it showed nothing, and what begins like it is not known yet.
+            guard length - (count - 1) * segment >= QUICPacket.shortestShort else { return }
             forwarder.sights[peer.index].expect(
                 spin: last & QUICPacket.spinBit != 0, slot: slot, of: batch)
             // A long header tells nothing about the short one that comes next, and an ID that

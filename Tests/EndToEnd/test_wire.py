@@ -1,4 +1,4 @@
-"""The wire contract at the seam, for every client that speaks version 1: Documentation/protocol.md."""
+"""The wire contract at the seam, for every client of version 1 (Documentation/protocol.md)."""
 
 from __future__ import annotations
 

@@ -235,6 +235,19 @@ import Testing
         #expect(relay.drops(.evicted) == 2)
     }
 
+    /// It was the peer's own, port and all; the evicted one has no more than the IP address.
+    @Test func aFormerAddressBesideAnEvictedSessionsPeerIsNotEvicted() throws {
+        var relay = try moved(to: far)
+        relay.pair(session(2), near, host(5))
+        relay.apply(.evict(session(2)))
+        live(&relay, at: far, milliseconds: 1_500)
+        #expect(relay.send([1, 2], from: a) == [forwarded([1, 2], to: b)])
+        #expect(relay.send([3], from: b) == [forwarded([3], to: far)])
+        // What comes from an address that was nobody's is the evicted one's.
+        #expect(relay.send([1, 2], from: host(1, port: 7_000)).isEmpty)
+        #expect(relay.drops(.evicted) == 1 && relay.rebinds().isEmpty)
+    }
+
     // MARK: Registrations before and after
 
     @Test func aRegistrationFromTheOldAddressTurnsThePeerBackAtOnce() throws {

@@ -168,6 +168,18 @@ import Testing
         }
     }
 
+    // MARK: Headers
+
+    @Test func whatBeginsLikeADatagramTooShortForAPacketIsSeenAllTheSame() throws {
+        var relay = try relay(isOpen: true)
+        let connection = SyntheticConnection(1)
+        relay.send(connection.clientInitial, from: a)
+        for _ in 0..<2 { relay.send(connection.serverData(1, size: 20), from: b) }
+        #expect(try sight(.b, relay).phase == .none)
+        relay.send(connection.serverData(1, size: 21), from: b)
+        #expect(try sight(.b, relay).phase == .oneRTT)
+    }
+
     // MARK: ECN
 
     @Test(arguments: [false, true])

@@ -70,8 +70,9 @@ extension Checker {
             let partner = Ledger.Place(session: fate.place.session, side: fate.place.side.other)
             return ledger.slot(at: partner)?.address == delivery.destination
         }
-        if fitting == nil, walk.now <= formersUnsureUntil,
-            let place = ledger.place(of: delivery.destination)
+        if fitting == nil, let place = ledger.place(of: delivery.destination),
+            walk.now <= formersUnsureUntil
+                || ledger.sessions[place.session]?[place.side.other]?.areMovesUnsure == true
         {
             // It may come from a former address that nobody was told of.
             ledger.update(place) { $0.isUnsure = true }
@@ -135,6 +136,8 @@ extension Checker {
         let places = ledger.places(on: datagram.source.ip)
         if let former, ledger.slot(at: former)?.isFormerRejected == false {
             fates.forwards.append((former, false))
+            // A move made while former addresses were not known may have kept another one.
+            if ledger.slot(at: former)?.areMovesUnsure == true { fates.mayBeNobodys = true }
         } else {
             let isEvicteds = former == nil && places.count == 1 && isEvicted(places[0])
             if isEvicteds { fates.mayBeEvicted = true } else { fates.mayBeNobodys = true }

@@ -125,8 +125,9 @@ struct Sighting {
             if content.isClient, content.connection != connection || client != side {
                 begin(content, from: side)
                 news.isAttempt = true
-            } else if !content.isClient, content.connection != connection {
-                // Nobody can tell it from a client's.
+            } else if !content.isClient, content.connection != connection || client == side {
+                // Nobody can tell it from a client's: it answers nothing that was seen, or comes
+                // from the side that the client had, whose place its sender has got.
                 begin(content, from: side)
                 news.isAttempt = true
                 isVague = true

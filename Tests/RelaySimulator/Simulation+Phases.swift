@@ -109,7 +109,13 @@ extension Simulation {
         return peers.indices.contains { index in
             let own = peers[index].session
             let source = lastSources[index]
-            let isNear = claim.a?.address.ip == source.ip || claim.b?.address.ip == source.ip
+            // Where a peer of this session is behind the same NAT it will be, once that has a
+            // place.
+            let isNear =
+                claim.a?.address.ip == source.ip || claim.b?.address.ip == source.ip
+                || peers.contains {
+                    $0.session == session && $0.nat == peers[index].nat
+                }
             return own != session && isNear
                 && (isEvicted(own) || isHeldByStranded(own, asked: asked + [session]))
         }
