@@ -208,12 +208,11 @@ extension RelayEngine {
     ) {
         let old = forwarder.entries[peer.index]
         let silence = gap(of: peer, before: arrival.source, at: now)
-        let isReverted =
-            peers[peer.index].former == arrival.source && !peers[peer.index].isFormerRejected
         var record = peers[peer.index]
         // Of several moves in a row the address before the first is the one to go back to: else
         // somebody who hops from port to port would make it forgotten.
         let isHomeKept = isRemembered(record, at: now) && !record.isFormerRejected
+        let isReverted = isHomeKept && record.former == arrival.source
         // A peer that waits alone takes its half-open session to its new source.
         countWaiting(peer.session, by: -1)
         unbind(peer)

@@ -177,6 +177,20 @@ import Testing
         #expect(relay.address(id, .a) == a)
     }
 
+    /// A NAT may give out a port again that it took away long ago: nobody tried to be the peer.
+    @Test func afterThirtySecondsAReturnIsAMoveLikeAnyOther() throws {
+        var relay = try moved(to: far)
+        live(&relay, at: far, milliseconds: 31_000)
+        relay.wait(milliseconds: 200)
+        relay.send(connection.clientData(5), from: a)
+        #expect(relay.rebinds().map(\.isReverted) == [false])
+        #expect(relay.engine.rebinds.reverted == 0)
+        // It is as easy to move as before.
+        relay.wait(milliseconds: 500)
+        relay.send(connection.clientData(6), from: near)
+        #expect(relay.address(id, .a) == near)
+    }
+
     @Test func lateDatagramsAreNoSignOfLife() throws {
         var relay = try moved(to: far)
         let heard = relay.now
