@@ -19,6 +19,9 @@ extension Checker {
             presented[to, default: []].append(id)
         }
         isLenient = record.after.suppressedEvents != record.before.suppressedEvents
+        endedSessions = record.events.compactMap {
+            if case .sessionEnded(let id, _, _, _, _) = $0.event { id } else { nil }
+        }
         let slots = slotStarts(record.inputs)
         var deliveries = [Delivery?](repeating: nil, count: record.inputs.count)
         var replies: [TransportAddress: Int] = [:]
@@ -162,9 +165,10 @@ extension Checker {
         }
     }
 
-    /// Whether nobody had this address before the batch.
+    /// Whether nobody had this address before the batch, or its session ended within it.
     private func isStray(_ source: TransportAddress) -> Bool {
-        isLenient || ledger.place(of: source) == nil
+        guard !isLenient, let place = ledger.place(of: source) else { return true }
+        return endedSessions.contains(place.session)
     }
 
     private mutating func checkReplyCount(

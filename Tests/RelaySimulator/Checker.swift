@@ -78,6 +78,8 @@ struct Checker {
     var isDraining = false
     /// Whether events of the batch were left out.
     var isLenient = false
+    /// The sessions that ended within the batch.
+    var endedSessions: [SessionID] = []
     /// Whether some slots' states were not known lately.
     var hasUnsure = false
     /// Until when it is not known who had which address a second ago.
