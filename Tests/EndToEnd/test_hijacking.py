@@ -329,6 +329,10 @@ def test_bursts_of_copies_of_what_a_live_peer_sends_move_it_once_and_back(
         f"{during} datagrams for the client went to the hijacker and {after - during} more "
         f"afterwards, {couple.client.inward.datagrams} to the client, {_gaps(pings)}",
     )
-    assert int(rebindings) <= 2, "the peer was moved again after it had come back"
-    assert [event.fields.get("reverted") for event in events] in ([], [None, "yes"])
+    # From many ports a second burst may seem to be the next move of a NAT that makes several in a
+    # row, as long as nothing has come from the peer's own address since the first.
+    returns = [event.fields.get("reverted") == "yes" for event in events]
+    assert not any(returns[:-1]), "the peer was moved again after it had come back"
+    assert all(returns[-1:]), "the peer did not come back"
+    assert int(rebindings) == len(events) <= (2 if ports == "one port" else 3)
     assert in_peace == after, "the hijacker still gets what is the client's"
