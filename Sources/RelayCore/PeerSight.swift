@@ -121,9 +121,7 @@ struct PeerSight: BitwiseCopyable {
         let head = batch.head(slot: slot, wordAt: Int(destinationOffset))
         var byte = head.byte
         if count > 1 {
-            trains &+= 1
-            trainDatagrams &+= UInt64(truncatingIfNeeded: count)
-            longestTrain = max(longestTrain, UInt8(truncatingIfNeeded: count))
+            noteTrain(count)
             // The last datagram's spin bit holds from here on; a long header at either end counts.
             let last = batch.byte(slot: slot, offset: (count - 1) * Int(arrival.segmentLength))
             byte = byte & 0x80 | last
@@ -145,7 +143,8 @@ struct PeerSight: BitwiseCopyable {
         }
     }
 
-    /// Counts a train that the engine forwards itself.
+    /// Counts a train, whoever forwards it.
+    @inline(__always)
     mutating func noteTrain(_ count: Int) {
         trains &+= 1
         trainDatagrams &+= UInt64(truncatingIfNeeded: count)
