@@ -48,6 +48,15 @@ struct QUICPacket: Equatable {
         return QUICVersion(rawValue: version).isPlausible
     }
 
+    /// Whether a datagram ends as encrypted ones do: with a tag of 16 bytes that look random
+    /// (RFC 9001 §5.3), of which one is above 127 in all but one of 65,536 cases. Text never does.
+    static func looksEncrypted(_ datagram: Span<UInt8>) -> Bool {
+        for index in max(0, datagram.count - 16)..<datagram.count where datagram[index] > 127 {
+            return true
+        }
+        return false
+    }
+
     /// The spin bit's place in the first byte of a short header.
     static let spinBit: UInt8 = 0x20
     /// The shortest packet with a short header and an empty ID: one byte, and 20 from the packet

@@ -2,9 +2,8 @@
 /// or the relay came in between and missed the handshake.
 ///
 /// A short header has no mark of its own. But QUIC encrypts the low five bits of its first byte
-/// (RFC 9001 §5.4), so that they change from packet to packet, and ends it with 16 bytes that look
-/// random (§5.3), of which one is above 127 in all but one of 65,536 cases. Text, counters and most
-/// headers of other protocols fail one or the other.
+/// (RFC 9001 §5.4), so that they change from packet to packet, and ends it with bytes that look
+/// random. Text, counters and most headers of other protocols fail one or the other.
 struct Recognition: BitwiseCopyable {
     /// Datagrams that cannot be QUIC's before the verdict that it is something else.
     static let implausibleNeeded: UInt8 = 8
@@ -18,7 +17,6 @@ struct Recognition: BitwiseCopyable {
     private var firstByte: UInt8 = 0
 
     private static let encryptedBits: UInt8 = 0x1f
-    private static let tagLength = 16
 
     /// Whether enough short headers were seen to take them for QUIC's.
     var isQUIC: Bool {
@@ -38,19 +36,13 @@ struct Recognition: BitwiseCopyable {
             plausible + implausible > 0 && (first ^ firstByte) & Recognition.encryptedBits == 0
         let canBeShort =
             !QUICPacket.isLong(first) && datagram.count >= QUICPacket.shortestShort
-            && !isRepeated && hasRandomEnd(datagram)
+            && !isRepeated && QUICPacket.looksEncrypted(datagram)
         firstByte = first
         if canBeShort { plausible += 1 } else { implausible += 1 }
         if plausible + implausible == 64 {
             plausible /= 2
             implausible /= 2
         }
-    }
-
-    private func hasRandomEnd(_ datagram: Span<UInt8>) -> Bool {
-        for index in datagram.count - Recognition.tagLength..<datagram.count
-        where datagram[index] > 127 { return true }
-        return false
     }
 
     /// Whether this is one of the words that deployed clients open their NATs with: "punch" and

@@ -18,6 +18,7 @@ extension RelayEngine {
         let isQUIC = sights[peer.session].isQUIC
         // Of what is known to be no QUIC, the beginning shows whether that has changed.
         let looks = isQUIC || !peers[peer.index].recognition.isNotQUIC ? count : 1
+        var isPacket = false
         for number in 0..<looks {
             let offset = number * segment
             // In the middle of a train only long headers tell anything.
@@ -25,20 +26,22 @@ extension RelayEngine {
             guard isEdge || QUICPacket.isLong(batch.byte(slot: slot, offset: offset)) else {
                 continue
             }
-            look(
+            isPacket = look(
                 at: batch.bytes(
                     slot: slot, offset: offset, length: min(segment, length - offset)),
                 from: peer, isForwarded: true, previouslyHeard: forwarder.previouslyHeard, at: now)
         }
-        let last = batch.byte(slot: slot, offset: (count - 1) * segment)
         if sights[peer.session].isQUIC {
-            // Too short for a packet it showed nothing, and what begins like it is not known yet.
-            guard length - (count - 1) * segment >= QUICPacket.shortestShort else { return }
+            // What was no packet showed nothing, and what begins like it is not known yet.
+            guard isPacket else { return }
+            let last = batch.byte(slot: slot, offset: (count - 1) * segment)
             forwarder.sights[peer.index].expect(
                 spin: last & QUICPacket.spinBit != 0, slot: slot, of: batch)
             // A long header tells nothing about the short one that comes next, and an ID that
             // could not be learnt now must not be taken for known.
-            if QUICPacket.isLong(last) || !mayLearnMore(from: peer, at: now) {
+            if QUICPacket.isLong(last)
+                || !knowsDestination(batch.bytes(slot: slot, offset: 0, length: length), from: peer)
+            {
                 forwarder.sights[peer.index].expectAnything()
             }
         } else if peers[peer.index].recognition.isDecided {
@@ -46,22 +49,21 @@ extension RelayEngine {
         }
     }
 
-    /// Looks at one datagram of a peer.
+    /// Looks at one datagram of a peer, and says whether it is a packet of QUIC.
+    @discardableResult
     mutating func look(
         at datagram: Span<UInt8>, from peer: PeerNumber, isForwarded: Bool,
         previouslyHeard: Instant, at now: Instant
-    ) {
+    ) -> Bool {
         var walk = QUICPacketWalk()
         let isQUIC = sights[peer.session].isQUIC
         let length = isQUIC ? Int(forwarder.sights[peer.index].destinationLength) : nil
         guard isQUIC || QUICPacket.isPlausiblyLong(datagram),
             let first = walk.next(datagram, shortLength: length),
-            // Nobody negotiates before there is an Initial; other protocols' zeros look alike.
-            first.isLong && first.version.isPlausible && first.kind != .versionNegotiation
-                || isQUIC && (!first.isLong || first.version.isPlausible)
+            isPlausible(first, of: datagram, isQUIC: isQUIC)
         else {
             if !isQUIC { recognize(datagram, from: peer, at: now) }
-            return
+            return false
         }
         if !isQUIC { beginSight(of: peer.session) }
         var packet = first
@@ -75,6 +77,16 @@ extension RelayEngine {
                 packet.spin, from: peer.side, previouslyHeard: previouslyHeard,
                 datagrams: forwarder.entries[peer.index].forwarded.datagrams, at: now)
         }
+        return true
+    }
+
+    /// Whether what reads as a packet is one, in a session that is known to speak QUIC or not.
+    private func isPlausible(
+        _ packet: QUICPacket, of datagram: Span<UInt8>, isQUIC: Bool
+    ) -> Bool {
+        guard packet.isLong else { return isQUIC && QUICPacket.looksEncrypted(datagram) }
+        // Nobody negotiates before there is an Initial; other protocols' zeros look alike.
+        return packet.version.isPlausible && (isQUIC || packet.kind != .versionNegotiation)
     }
 
     /// Looks for QUIC in datagrams without a long header.
@@ -248,8 +260,12 @@ extension RelayEngine {
         connectionIDs.learn(id, of: peer.partner)
     }
 
-    private func mayLearnMore(from peer: PeerNumber, at now: Instant) -> Bool {
-        forwarder.sights[peer.index].learning.canTake(1, under: RelayEngine.learningLimit, at: now)
+    /// Whether the ID in a short header is one that is known, or too short to be learnt.
+    private func knowsDestination(_ datagram: Span<UInt8>, from peer: PeerNumber) -> Bool {
+        let length = Int(forwarder.sights[peer.index].destinationLength)
+        guard length >= ConnectionIDTable.shortestEvidence else { return true }
+        guard let id = ConnectionID(datagram, at: 1, length: length) else { return false }
+        return connectionIDs.knows(id, of: peer.partner)
     }
 
     private mutating func mayLearn(from peer: PeerNumber, at now: Instant) -> Bool {

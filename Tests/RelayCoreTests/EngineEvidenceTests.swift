@@ -205,6 +205,18 @@ import Testing
         #expect(relay.address(id, .a) == near)
     }
 
+    /// Text in a session that speaks QUIC, too, begins with the same bytes in many sessions.
+    @Test func plainTextTeachesNoID() throws {
+        var relay = try established()
+        let text = Array("Keep-alive of the application, which anybody may send.".utf8)
+        for _ in 0..<4 { relay.send(text, from: a) }
+        relay.wait(milliseconds: 300)
+        #expect(relay.send(text, from: far).isEmpty)
+        #expect(relay.address(id, .a) == a && relay.drops(.unknownSource) == 1)
+        let data = connection.clientData(9)
+        #expect(relay.send(data, from: far) == [forwarded(data, to: b)])
+    }
+
     /// A flood of IDs must not make a session lose its own for good.
     @Test func anIDIsLearntOnceTheLimitAllowsIt() throws {
         var relay = try established()

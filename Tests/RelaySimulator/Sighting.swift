@@ -105,11 +105,18 @@ struct Sighting {
         _ bytes: [UInt8], from side: Side, at now: Instant
     ) -> News {
         let length = self[side].destinationLength
-        guard bytes.count >= Sighting.shortestShort, bytes.count > length else { return News() }
+        guard bytes.count >= Sighting.shortestShort, bytes.count > length,
+            Sighting.endsRandomly(bytes)
+        else { return News() }
         var news = News()
         noteShort(from: side, &news)
         learn(Array(bytes[1..<1 + length]), of: side.other, isGiven: false, from: side, at: now)
         return news
+    }
+
+    /// What is encrypted ends with 16 bytes of any value, where text has none above 127.
+    private static func endsRandomly(_ bytes: [UInt8]) -> Bool {
+        bytes.suffix(16).contains { $0 > 127 }
     }
 
     private mutating func see(
