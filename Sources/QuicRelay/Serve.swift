@@ -102,22 +102,53 @@ struct Serve: ParsableCommand {
         let logger = Logger(label: "quic-relay") { _ in
             LineLogHandler(format: format, descriptor: STDOUT_FILENO)
         }
-        if !noTUI { sayWhyHeadless() }
+        let hasDashboard = !noTUI && !isHeadlessForAReason()
         do {
-            var relay = try HeadlessRelay(
-                limits, socket: socket, logger: logger, logLevel: logLevel, drainSeconds: drainSecs)
+            // Before any thread is started, which would get the signals otherwise.
+            let signals = try SignalDescriptor()
+            let service = try RelayService(limits, socket: socket, logLevel: logLevel)
+            if hasDashboard {
+                switch try MainActor.assumeIsolated({ try showDashboard(service, signals) }) {
+                case .stop:
+                    service.stop()
+                    return
+                case .hangUp, .detach: break
+                }
+            }
+            var relay = HeadlessRelay(
+                service, limits, signals: signals, logger: logger, logLevel: logLevel,
+                drainSeconds: drainSecs)
             relay.run()
-        } catch {
+        } catch let error as SystemError {
             QuicRelay.fail(error.description, code: error.exitCode)
         }
     }
 
-    /// Says in one line why there is no dashboard although nobody asked for that.
-    private func sayWhyHeadless() {
-        let reason =
-            Terminal.reasonNotToDraw(type: Environment.value(of: "TERM"))
-            ?? "the dashboard is not part of this version"
+    /// Shows the dashboard until it is left.
+    @MainActor
+    private func showDashboard(
+        _ service: RelayService, _ signals: borrowing SignalDescriptor
+    ) throws -> Dashboard.Outcome {
+        let dashboard: Dashboard
+        do {
+            dashboard = try Dashboard(
+                InProcessLink(service), name: "\(service.socket.address)", isInProcess: true,
+                path: "/dev/tty", type: Environment.value(of: "TERM") ?? "",
+                usesColors: Environment.value(of: "NO_COLOR").map(\.isEmpty) ?? true)
+        } catch {
+            QuicRelay.say("running headless: \(error.reason)")
+            return .hangUp
+        }
+        return dashboard.run(signals: signals)
+    }
+
+    /// Whether no dashboard can be shown; then says why in one line, as nobody asked for that.
+    private func isHeadlessForAReason() -> Bool {
+        guard let reason = Terminal.reasonNotToDraw(type: Environment.value(of: "TERM")) else {
+            return false
+        }
         QuicRelay.say("running headless: \(reason) (--no-tui says so on purpose)")
+        return true
     }
 }
 

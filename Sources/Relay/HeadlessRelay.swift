@@ -15,14 +15,13 @@ public struct HeadlessRelay: ~Copyable {
     private var summarized = RelayTotals()
     private var stopAt: Instant?
 
-    /// Opens everything and starts to relay. With `drainSeconds` above 0, the first request to stop
-    /// lets running sessions go on for at most that long.
+    /// Takes over a relay that runs. With `drainSeconds` above 0, the first request to stop lets
+    /// running sessions go on for at most that long.
     public init(
-        _ configuration: RelayConfiguration, socket: SocketConfiguration, logger: Logger,
-        logLevel: LogLevel, drainSeconds: Int
-    ) throws(SystemError) {
-        let signals = try SignalDescriptor()
-        service = try RelayService(configuration, socket: socket, logLevel: logLevel)
+        _ service: RelayService, _ configuration: RelayConfiguration,
+        signals: consuming SignalDescriptor, logger: Logger, logLevel: LogLevel, drainSeconds: Int
+    ) {
+        self.service = service
         self.signals = signals
         drainNanoseconds = UInt64(drainSeconds) * Nanoseconds.perSecond
         events = EventLogger(logger, level: logLevel)
@@ -41,7 +40,7 @@ public struct HeadlessRelay: ~Copyable {
                 if case .drained = event.event { isDrained = true }
             }
             if now >= summaryAt { logSummary("summary", at: now) }
-            if let request = signals.next(), request == .stop, !beginStop(at: now) { break }
+            if let request = signals.next(), request != .resize, !beginStop(at: now) { break }
             if let stopAt, now >= stopAt || isDrained { break }
         }
         service.stop()

@@ -5,22 +5,27 @@ internal import Glibc
 ///
 /// Open it before any thread is started: threads inherit which signals are held back, and one that
 /// does not hold them back would get them.
-public struct SignalDescriptor: ~Copyable {
+public struct SignalDescriptor: ~Copyable, Sendable {
     /// What the relay is asked to do by a signal.
     public enum Request: Sendable {
-        /// End: TERM, INT or HUP. A signal that was ignored from the start, as nohup(1) does with
-        /// HUP, stays ignored.
+        /// End: TERM, INT or QUIT.
         case stop
+        /// The terminal is gone (HUP).
+        case hangUp
+        /// The terminal has another size (WINCH).
+        case resize
     }
 
     private let file: FileDescriptor
 
-    /// Holds the signals back from now on and makes them readable.
+    /// Holds the signals back from now on and makes them readable. One that was ignored from the
+    /// start, as nohup(1) does with HUP, stays ignored.
     public init() throws(SystemError) {
         var signals = sigset_t()
         // Sound: these calls read and write the one set that they are given.
         unsafe sigemptyset(&signals)
-        for signal in [SIGTERM, SIGINT, SIGHUP] where clinux_is_ignored(signal) == 0 {
+        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGWINCH]
+        where clinux_is_ignored(signal) == 0 {
             unsafe sigaddset(&signals, signal)
         }
         let descriptor = try systemCall("signalfd") { unsafe Int(clinux_signalfd(&signals)) }
@@ -33,6 +38,11 @@ public struct SignalDescriptor: ~Copyable {
 
     /// The next request, if there is one.
     public func next() -> Request? {
-        clinux_read_signal(file.number) > 0 ? .stop : nil
+        switch clinux_read_signal(file.number) {
+        case ...0: nil
+        case SIGHUP: .hangUp
+        case SIGWINCH: .resize
+        default: .stop
+        }
     }
 }

@@ -1,0 +1,166 @@
+internal import Glibc
+internal import RelayCore
+
+/// The dashboard: reads keys, asks the relay for pictures, draws them, and waits in between.
+public final class Dashboard {
+    /// Why it ended.
+    public enum Outcome: Sendable {
+        /// The operator, or a signal, ends the relay.
+        case stop
+        /// The terminal is gone; the relay goes on without it.
+        case hangUp
+        /// The operator leaves a relay that is another process.
+        case detach
+    }
+
+    private let link: any RelayLink
+    private let terminal: Terminal
+    private var model: Model
+    private var decoder = KeyDecoder()
+    private var escapeAt: Instant?
+    private var pictureAt = Instant.origin
+    private var isAsked = false
+    private var outcome: Outcome?
+
+    /// Takes over the terminal at `path`. `name` is what the relay is called in the header.
+    public init(
+        _ link: any RelayLink, name: String, isInProcess: Bool, path: String, type: String,
+        usesColors: Bool
+    ) throws(TerminalError) {
+        self.link = link
+        terminal = try Terminal(path: path, type: type, usesColors: usesColors)
+        let now = link.now
+        model = Model(name: name, isInProcess: isInProcess, startedAt: now, now: now)
+        model.rows = terminal.rows
+        model.columns = terminal.columns
+    }
+
+    /// Runs until the operator leaves, a signal ends it, or the terminal is gone; the terminal is
+    /// as it was then.
+    public func run(signals: borrowing some SignalSource & ~Copyable) -> Outcome {
+        while outcome == nil {
+            wait(signals: signals.number)
+            while let signal = signals.nextForDashboard() { take(signal) }
+            takeKeys()
+            perform(model.take(link.takeEvents()))
+            advance()
+            takePicture()
+            draw()
+        }
+        terminal.restore()
+        return outcome ?? .stop
+    }
+
+    // MARK: Waiting
+
+    private func wait(signals: Int32) {
+        let writes = terminal.isBusy ? Int16(POLLOUT) : 0
+        var files = [
+            pollfd(fd: terminal.number, events: Int16(POLLIN) | writes, revents: 0),
+            pollfd(fd: link.eventDescriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
+        ]
+        // Sound: there are three entries. An interruption is as good as a time-out.
+        _ = unsafe poll(&files, 3, Int32(clamping: waitMilliseconds))
+        if terminal.isBusy, !terminal.flush() { outcome = .hangUp }
+    }
+
+    private var waitMilliseconds: UInt64 {
+        // A picture that was asked for is there within a turn of the relay.
+        if isAsked { return 5 }
+        var next = pictureAt
+        if let escapeAt { next = min(next, escapeAt) }
+        return next.nanoseconds(since: link.now) / Nanoseconds.perMillisecond + 1
+    }
+
+    private func take(_ signal: DashboardSignal) {
+        switch signal {
+        case .resize:
+            guard terminal.resize() else { return }
+            model.rows = terminal.rows
+            model.columns = terminal.columns
+            model.scrollToSelection()
+        case .hangUp: outcome = .hangUp
+        case .stop: outcome = .stop
+        }
+    }
+
+    // MARK: Keys
+
+    private func takeKeys() {
+        guard let bytes = terminal.read() else {
+            outcome = .hangUp
+            return
+        }
+        var keys = decoder.take(bytes)
+        if !decoder.isPending {
+            escapeAt = nil
+        } else if let due = escapeAt, link.now >= due {
+            keys += decoder.flush()
+            escapeAt = nil
+        } else if escapeAt == nil {
+            let wait = UInt64(KeyDecoder.escapeMilliseconds) * Nanoseconds.perMillisecond
+            escapeAt = link.now.advanced(byNanoseconds: wait)
+        }
+        for key in keys {
+            perform(model.press(key))
+            // What a key changed in what is wanted is seen with the next picture: soon.
+            pictureAt = .origin
+        }
+    }
+
+    private func perform(_ effects: [Effect]) {
+        for effect in effects {
+            switch effect {
+            case .submit(let command):
+                if !link.submit(command) { model.say("the relay takes no more commands just now") }
+            case .repaint: terminal.repaint()
+            case .export: export()
+            case .suspend: suspend()
+            case .quit(.stop): outcome = .stop
+            case .quit(.detach): outcome = .detach
+            }
+        }
+    }
+
+    private func export() {
+        model.say(Export.write(model))
+    }
+
+    private func suspend() {
+        model.say("not here")
+    }
+
+    // MARK: Time and pictures
+
+    private func advance() {
+        perform(model.advance(to: link.now, clock: WallClock.text()))
+        guard !isAsked, link.now >= pictureAt else { return }
+        link.askForPicture()
+        isAsked = true
+    }
+
+    private func takePicture() {
+        guard isAsked, let picture = link.takePicture(model.request) else { return }
+        isAsked = false
+        model.show(picture)
+        let wait = UInt64(model.refreshMilliseconds) * Nanoseconds.perMillisecond
+        pictureAt = link.now.advanced(byNanoseconds: wait)
+    }
+
+    private func draw() {
+        // A terminal that has not taken the last frame gets no other one.
+        guard outcome == nil, !terminal.isBusy else { return }
+        terminal.draw(drawScreen(model))
+    }
+}
+
+/// The time of day.
+enum WallClock {
+    /// Hours, minutes and seconds in UTC, as in the log.
+    static func text() -> String {
+        let seconds = time(nil) % 86_400
+        let parts = [seconds / 3_600, seconds / 60 % 60, seconds % 60]
+        return parts.map { $0 < 10 ? "0\($0)" : "\($0)" }.joined(separator: ":") + "Z"
+    }
+}

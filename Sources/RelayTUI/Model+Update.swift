@@ -1,0 +1,153 @@
+internal import RelayCore
+
+// What a key, a picture, an event or time changes.
+
+nonisolated extension Model {
+    // MARK: What comes from the relay
+
+    /// Takes a new picture, unless everything is frozen.
+    mutating func show(_ new: Picture) {
+        guard pausedAt == nil else { return }
+        let elapsed = new.totals.time.nanoseconds(since: picture.totals.time)
+        if picture.totals.time != .origin, elapsed > 0 {
+            let bytes = new.totals.received.bytes &- picture.totals.received.bytes
+            let rate = 8 * Float(bytes) / Float(elapsed) * Float(Nanoseconds.perSecond)
+            receivedRate = rate
+        }
+        picture = new
+        heldOrder = holdsOrder ? new.heldOrder ?? heldOrder : nil
+        // An evicted session stays in the relay's pictures for as long as its id is refused; its
+        // row goes like any other's.
+        picture.sessions.removeAll { $0.place == .quarantined }
+        ended.removeAll { now.nanoseconds(since: $0.endedAt) > Model.endedNanoseconds }
+        history.add(Moment(picture: picture, ended: ended, lastEvent: events.latest))
+        followSelection()
+    }
+
+    /// Takes new events; gives back what is to be done. A session that ended stays to be seen for a
+    /// while.
+    mutating func take(_ new: [RecordedEvent]) -> [Effect] {
+        events.add(new)
+        var effects: [Effect] = []
+        for recorded in new {
+            switch recorded.event {
+            case .sessionEnded(let id, let ending, _, _, _): keep(id, ending)
+            case .evictionUndone(let id):
+                ended.removeAll { $0.session.id == id }
+                say("\(shown(id)) is restored")
+            case .commandFailed(let id):
+                say("\(shown(id)): there is no such session to do that to")
+            case .logLevelChanged(_, let level):
+                if level <= .info { logLevelReverts = nil }
+            case .drained: if endsWhenDrained { effects.append(.quit(.stop)) }
+            default: break
+            }
+        }
+        return effects
+    }
+
+    private mutating func keep(_ id: SessionID, _ ending: SessionEnding) {
+        guard pausedAt == nil,
+            let index = picture.sessions.firstIndex(where: { $0.id == id })
+        else { return }
+        ended.removeAll { $0.session.id == id }
+        ended.append(
+            EndedSession(
+                session: picture.sessions[index], ending: ending, endedAt: now,
+                row: picture.offset + index))
+        picture.sessions.remove(at: index)
+    }
+
+    /// Keeps the cursor on the session that it was on; if that is gone, on the same row.
+    private mutating func followSelection() {
+        let items = items
+        guard !items.isEmpty else {
+            selected = nil
+            selectedRow = 0
+            top = 0
+            return
+        }
+        if let position = picture.selectedPosition {
+            selectedRow = position
+        } else if !items.contains(where: { $0.session.id == selected }) {
+            let index = min(max(0, selectedRow - picture.offset), items.count - 1)
+            selected = items[index].session.id
+            selectedRow = picture.offset + index
+        }
+        scrollToSelection()
+    }
+
+    // MARK: Time
+
+    /// Lets time pass; gives back what is to be done.
+    mutating func advance(to now: Instant, clock: String) -> [Effect] {
+        self.now = now
+        self.clock = clock
+        if message != nil, now >= messageUntil { message = nil }
+        if let reverts = logLevelReverts, now >= reverts.at {
+            logLevelReverts = nil
+            return [.submit(.setLogLevel(reverts.to))]
+        }
+        return []
+    }
+
+    /// Shows a message for a while.
+    mutating func say(_ text: String) {
+        message = text
+        messageUntil = now.advanced(byNanoseconds: Model.messageNanoseconds)
+    }
+
+    // MARK: Keys
+
+    /// Does what a key stands for here and now.
+    mutating func press(_ key: Key) -> [Effect] {
+        if dialog != nil { return answer(key) }
+        if typedFilter != nil {
+            type(key)
+            return []
+        }
+        guard let intent = KeyTable.intent(for: key, on: screen) else { return [] }
+        return update(intent)
+    }
+
+    /// Does what an operator wants.
+    mutating func update(_ intent: Intent) -> [Effect] {
+        switch intent {
+        case .up: move(by: -1)
+        case .down: move(by: 1)
+        case .pageUp: move(by: -page)
+        case .pageDown: move(by: page)
+        case .first: move(by: -Int(Int32.max))
+        case .last: move(by: Int(Int32.max))
+        case .open: go(to: .detail)
+        case .back: goBack()
+        case .nextScreen: go(to: screen.next)
+        case .previousScreen: go(to: screen.previous)
+        case .show(let screen): go(to: screen)
+        case .editFilter: typedFilter = filter.description
+        case .sortByNext: order.column = order.column.next
+        case .reverseSort: order.isDescending.toggle()
+        case .holdOrder:
+            isOrderHeld.toggle()
+            say(isOrderHeld ? "the order is held" : "the order follows the sort column")
+        case .toggleUnit: rateUnit = rateUnit == .bits ? .bytes : .bits
+        case .nextWindow: order.window = order.window.next
+        case .toggleMask: isMasked.toggle()
+        case .refreshFaster: changeRefresh(by: -1)
+        case .refreshSlower: changeRefresh(by: 1)
+        case .pause: togglePause()
+        case .stepTime(let seconds): step(seconds)
+        case .onlyThisSession: toggleEventSession()
+        case .nextLevel: eventLevel = eventLevel.next
+        case .evict: askToEvict()
+        case .undoEviction: return undoEviction()
+        case .raiseLogLevel: return changeLogLevel(by: 1)
+        case .lowerLogLevel: return changeLogLevel(by: -1)
+        case .export: return [.export]
+        case .repaint: return [.repaint]
+        case .suspend: return suspend()
+        case .quit: return quit()
+        }
+        return []
+    }
+}
