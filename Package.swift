@@ -76,6 +76,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "RelayTUITests", dependencies: ["RelayTUI", "RelayCore"], swiftSettings: strict),
+        .testTarget(
             name: "ProgramTests", dependencies: ["quic-relay", "TestSupport"],
             swiftSettings: strict),
     ]

@@ -65,24 +65,35 @@ nonisolated enum KeyTable {
 
     private static let sessions: [Binding] = [
         Binding([.enter], .open, label: "Detail", help: "show everything about the session"),
-        Binding([.character("/")], .editFilter, label: "Filter", help: "show only sessions that match"),
+        Binding(
+            [.character("/")], .editFilter, label: "Filter", help: "show only sessions that match"),
         Binding([.character("s")], .sortByNext, label: "Sort", help: "sort by the next column"),
         Binding([.character("S")], .reverseSort, help: "sort the other way round"),
         Binding([.character("o")], .holdOrder, help: "hold the order, or let it go"),
-        Binding([.character("x")], .evict, label: "Evict", help: "evict the session, after a question"),
+        Binding(
+            [.character("x")], .evict, label: "Evict", help: "evict the session, after a question"),
         Binding([.character("u")], .undoEviction, help: "undo the last eviction, within 5 s"),
         Binding([.character("f")], .onlyThisSession, help: "show the session's events"),
     ]
 
     private static let detail: [Binding] = [
-        Binding([.character("x")], .evict, label: "Evict", help: "evict the session, after a question"),
-        Binding([.character("u")], .undoEviction, label: "Undo", help: "undo the last eviction, within 5 s"),
-        Binding([.character("f")], .onlyThisSession, label: "Events", help: "show the session's events"),
+        Binding(
+            [.character("x")], .evict, label: "Evict", help: "evict the session, after a question"),
+        Binding(
+            [.character("u")], .undoEviction, label: "Undo",
+            help: "undo the last eviction, within 5 s"),
+        Binding(
+            [.character("f")], .onlyThisSession, label: "Events",
+            help: "show the session's events"),
     ]
 
     private static let events: [Binding] = [
-        Binding([.character("f")], .onlyThisSession, label: "Session", help: "only the selected session's events, or all"),
-        Binding([.character("v")], .nextLevel, label: "Level", help: "show only events from the next level up"),
+        Binding(
+            [.character("f")], .onlyThisSession, label: "Session",
+            help: "only the selected session's events, or all"),
+        Binding(
+            [.character("v")], .nextLevel, label: "Level",
+            help: "show only events from the next level up"),
     ]
 
     private static let moving: [Binding] = [
@@ -118,7 +129,8 @@ nonisolated enum KeyTable {
         Binding([.character("-")], .refreshSlower, help: "refresh less often"),
         Binding([.control("l")], .repaint, help: "draw the screen anew"),
         Binding([.control("z")], .suspend, help: "suspend, where the relay is another process"),
-        Binding([.character("q"), .control("c"), .function(10)], .quit, label: "Quit", help: "quit"),
+        Binding(
+            [.character("q"), .control("c"), .function(10)], .quit, label: "Quit", help: "quit"),
     ]
 }
 

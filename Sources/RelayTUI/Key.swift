@@ -13,8 +13,8 @@ nonisolated enum Key: Hashable, Sendable {
 /// Turns what a terminal sends into keys.
 ///
 /// Terminals send an escape sequence for keys that stand for no character (ECMA-48 §5.4, xterm's
-/// ctlseqs). The escape key itself sends the byte that they begin with; what it means shows only when
-/// nothing follows: call `flush()` then. Sequences that mean nothing here are left out, whole.
+/// ctlseqs). The escape key itself sends the byte that they begin with; what it means shows only
+/// when nothing follows: call `flush()` then. Sequences that mean nothing here are left out, whole.
 nonisolated struct KeyDecoder: Sendable {
     /// How long after an escape byte the rest of a sequence may take. Terminals send it in one
     /// piece, but the network may cut it.

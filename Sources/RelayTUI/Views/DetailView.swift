@@ -41,11 +41,14 @@ nonisolated enum DetailView {
         let why = item.ending.map { "ended: \($0.name)" } ?? session.diagnosis.sentence
         for (index, text) in Format.wrapped(why, to: width).enumerated() {
             let style = item.ending == nil ? session.diagnosis.kind.style : .ended
-            lines.append(DetailLine([(index == 0 ? "Why     " : "        ", .faint), (text, style)]))
+            lines.append(
+                DetailLine([(index == 0 ? "Why     " : "        ", .faint), (text, style)]))
         }
         if item.ending == nil, session.diagnosis.nextStep != "none" {
-            for (index, text) in Format.wrapped(session.diagnosis.nextStep, to: width).enumerated() {
-                lines.append(DetailLine([(index == 0 ? "Next    " : "        ", .faint), (text, .plain)]))
+            for (index, text) in Format.wrapped(session.diagnosis.nextStep, to: width).enumerated()
+            {
+                lines.append(
+                    DetailLine([(index == 0 ? "Next    " : "        ", .faint), (text, .plain)]))
             }
         }
         lines.append(DetailLine([]))
@@ -88,12 +91,14 @@ nonisolated enum DetailView {
                 (" ms", .faint),
             ]),
         ]
-        let gaps = sight.gaps == 0
+        let gaps =
+            sight.gaps == 0
             ? "none"
             : "\(sight.gaps), longest "
                 + Format.duration(nanoseconds: UInt64(sight.longestGapMicroseconds) * 1_000).trimmed
                 + ", last \(age(sight.lastGapAt, model)) ago"
-        let trains = sight.trains == 0
+        let trains =
+            sight.trains == 0
             ? "none"
             : "\(sight.trains) of "
                 + Format.fixed(Double(sight.trainDatagrams) / Double(sight.trains), decimals: 1)
