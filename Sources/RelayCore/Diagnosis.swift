@@ -59,6 +59,11 @@ public enum DiagnosisKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         }
     }
 
+    /// How a session with this diagnosis fares.
+    public var grade: DiagnosisGrade {
+        level == .warning ? .trouble : isExpected ? .expected : .resting
+    }
+
     /// Whether this is how it should be, or was asked for: then no log line is due.
     public var isExpected: Bool {
         switch self {
@@ -68,6 +73,16 @@ public enum DiagnosisKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
             false
         }
     }
+}
+
+/// How a session fares, the worst first.
+public enum DiagnosisGrade: UInt8, BitwiseCopyable, Sendable {
+    /// Somebody should look at it.
+    case trouble
+    /// It does nothing that this relay can judge.
+    case resting
+    /// It is as it should be, or as somebody wants it.
+    case expected
 }
 
 /// Why a session works or does not: one sentence for what is seen, one for what to do next.

@@ -72,7 +72,7 @@ extension RelayEngine {
         let count = Int(run.unsentDatagrams)
         forwarder.unforward(datagrams: count, bytes: Int(run.unsentBytes), to: run.peer)
         takeBackPending(count, of: run.peer.partner)
-        sessions.records[run.peer.session].dropped += UInt64(count)
+        sessions.records[run.peer.session].drops.add(count, run.unsentReason)
     }
 
     /// Accounts for datagrams that the system dropped because the receive buffer was full.
@@ -166,7 +166,7 @@ extension RelayEngine {
             forwarder.forward(portion, from: peer, into: &plan, at: now)
             return .forward
         }
-        sessions.records[peer.session].dropped += 1
+        sessions.records[peer.session].drops.add(1, reason)
         return .drop(reason)
     }
 

@@ -69,8 +69,8 @@ public struct SessionSnapshot: BitwiseCopyable, Sendable {
     public var b: PeerSnapshot
     /// How often one of the peers changed its address.
     public var rebinds: UInt32
-    /// Datagrams of its peers that were dropped.
-    public var dropped: UInt64
+    /// Datagrams of its peers that were dropped, by reason.
+    public var drops: SessionDropTally
     /// Why it works or does not.
     public var diagnosis: Diagnosis
     /// Since when that has been so, to the second.
@@ -239,7 +239,7 @@ extension RelayEngine {
             forwarder.entries[a.partner.index].forwarded.datagrams)
         return SessionSnapshot(
             id: record.id, place: record.place, openedAt: record.openedAt, a: peerSnapshot(a),
-            b: peerSnapshot(a.partner), rebinds: record.rebinds, dropped: record.dropped,
+            b: peerSnapshot(a.partner), rebinds: record.rebinds, drops: record.drops,
             diagnosis: facts(session).diagnosis(at: now), diagnosedAt: sight.diagnosedAt,
             client: sight.client, version: sight.isQUIC ? sight.version : nil,
             attempts: sight.attempts, timeline: sight.timeline,

@@ -131,8 +131,9 @@ extension SessionSortKey {
 
     init(_ diagnosis: Diagnosis) {
         let kind = diagnosis.kind
-        let rank: UInt64 = kind.level == .warning ? 0 : kind.isExpected ? 2 : 1
-        self.init(rank << 16 | UInt64(kind.rawValue) << 8 | UInt64(diagnosis.side.rawValue))
+        self.init(
+            UInt64(kind.grade.rawValue) << 16 | UInt64(kind.rawValue) << 8
+                | UInt64(diagnosis.side.rawValue))
     }
 }
 

@@ -12,6 +12,10 @@ public struct SessionPage: Sendable {
     public let sessionCount: Int
     /// Where the query's selection stands among all that pass; nothing if it does not.
     public let selectedPosition: Int?
+    /// The query's selection, whether it passes the filter or not; nothing if there is none such.
+    public let selected: SessionSnapshot?
+    /// What all sessions' diagnoses are.
+    public let diagnoses: DiagnosisTally
 
     /// Makes a page of a picture, at its time.
     public init(_ query: SessionQuery, of snapshot: borrowing RelaySnapshot) {
@@ -31,6 +35,14 @@ public struct SessionPage: Sendable {
         matchCount = ranking.matchCount
         sessionCount = sessions.count
         selectedPosition = ranking.selectedPosition
+        var selected: SessionSnapshot?
+        var diagnoses = DiagnosisTally()
+        for row in 0..<sessions.count {
+            diagnoses.add(sessions[row].diagnosis.kind)
+            if selected == nil, sessions[row].id == query.selection { selected = sessions[row] }
+        }
+        self.selected = selected
+        self.diagnoses = diagnoses
     }
 }
 

@@ -29,7 +29,7 @@ enum SessionQuantity: UInt8, BitwiseCopyable, CaseIterable {
         case .idle: rows[row].idleNanoseconds(at: now)
         case .age: rows[row].ageNanoseconds(at: now)
         case .rebinds: UInt64(rows[row].rebinds)
-        case .drops: rows[row].dropped
+        case .drops: rows[row].drops.total
         case .gaps: UInt64(rows[row].a.sight.gaps) + UInt64(rows[row].b.sight.gaps)
         case .rtt: rows[row].roundTripMicroseconds
         case .attempts: UInt64(rows[row].attempts)

@@ -11,7 +11,7 @@ struct SessionRecord: BitwiseCopyable {
     /// How often one of its peers changed its address.
     var rebinds: UInt32 = 0
     /// Datagrams of its peers that were dropped.
-    var dropped: UInt64 = 0
+    var drops = SessionDropTally()
 }
 
 /// Where a session stands.

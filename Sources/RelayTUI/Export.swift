@@ -49,7 +49,7 @@ enum Export {
             ("diagnosis", string(session.diagnosis.kind.name)),
             ("seen", string(session.diagnosis.sentence)),
             ("age_seconds", "\(session.ageNanoseconds(at: now) / Nanoseconds.perSecond)"),
-            ("rebinds", "\(session.rebinds)"), ("dropped_datagrams", "\(session.dropped)"),
+            ("rebinds", "\(session.rebinds)"), ("dropped_datagrams", "\(session.drops.total)"),
         ]
         for (name, peer) in [("a", session.a), ("b", session.b)] where peer.isBound {
             fields.append((name, self.peer(peer, model)))

@@ -39,7 +39,7 @@ import Testing
         #expect(relay.drops(.sendBufferFull) == 3)
         let row = relay.row(id)
         #expect(row?.a.forwarded == Volume(datagrams: 9, bytes: 702))
-        #expect(row?.dropped == 3)
+        #expect(row?.drops.total == 3 && row?.drops[.sendBufferFull] == 3)
     }
 
     @Test(arguments: [DropReason.sendBufferFull, .tooBig, .unreachable])
@@ -111,7 +111,7 @@ import Testing
                 TestRelay.Failure(datagrams: run.isReply ? 0 : 1, reason: .tooBig)
             }
             let row = relay.row(session(3))
-            #expect(row?.dropped == 0 && row?.a.forwarded == Volume())
+            #expect(row?.drops.total == 0 && row?.a.forwarded == Volume())
         }
     }
 
@@ -141,6 +141,9 @@ import Testing
         let total = relay.engine.counters.forwarded
         #expect(total.datagrams == volumes[0].datagrams + volumes[1].datagrams)
         #expect(total.bytes == volumes[0].bytes + volumes[1].bytes)
-        #expect(row?.dropped == relay.engine.counters.dropped)
+        #expect(row?.drops.total == relay.engine.counters.dropped)
+        for reason in DropReason.allCases {
+            #expect(row?.drops[reason] == relay.drops(reason), "seed \(seed)")
+        }
     }
 }

@@ -133,7 +133,7 @@ import Testing
         relay.register(id, from: a)
         #expect(relay.send([1], from: a).isEmpty)
         #expect(relay.drops(.noPartner) == 1)
-        #expect(relay.row(id)?.dropped == 1)
+        #expect(relay.row(id)?.drops[.noPartner] == 1)
     }
 
     @Test func sessionsDoNotHearEachOther() throws {

@@ -42,7 +42,7 @@ import Testing
         #expect(row.a.forwarded == Volume(datagrams: 1, bytes: 3))
         #expect(row.b.forwarded == Volume(datagrams: 1, bytes: 1))
         #expect(row.a.validation == Validation.none && row.b.validation == .data)
-        #expect(row.a.isBound && row.b.isBound && row.rebinds == 0 && row.dropped == 0)
+        #expect(row.a.isBound && row.b.isBound && row.rebinds == 0 && row.drops.total == 0)
     }
 
     @Test func aFreePlaceShowsNobody() throws {

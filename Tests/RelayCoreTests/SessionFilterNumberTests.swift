@@ -41,7 +41,7 @@ import Testing
             $0.b.lastHeard = earlier(milliseconds: 100_000)
             $0.openedAt = earlier(milliseconds: 7_200_000)
             $0.rebinds = 3
-            $0.dropped = 2_000
+            $0.drops.add(2_000, .noPartner)
             $0.a.sight.gaps = 4
             $0.b.sight.gaps = 5
             $0.a.sight.spinRoundTripMicroseconds = 1_250

@@ -192,12 +192,26 @@ import Testing
         #expect(page.rows.isEmpty && page.matchCount == 0 && page.selectedPosition == nil)
     }
 
+    @Test func allSessionsAreCountedByDiagnosis() throws {
+        let kinds: [DiagnosisKind] = [.mute, .established, .mute, .stalled, .waiting]
+        let sessions = kinds.enumerated().map { number, kind in
+            SessionSnapshot.sample(number) { $0.diagnosis = Diagnosis(kind) }
+        }
+        let query = SessionQuery(filter: try SessionFilter("why:established"), limit: 1)
+        let diagnoses = SessionPage(query, of: sessions, at: sampleTime).diagnoses
+        for kind in DiagnosisKind.allCases {
+            #expect(diagnoses[kind] == kinds.count { $0 == kind })
+        }
+        #expect(diagnoses.troubled == 3)
+    }
+
     @Test func aSelectionThatDoesNotPassHasNoPosition() throws {
         let sessions = (1...5).map { SessionSnapshot.sample($0) }
         let query = SessionQuery(
             filter: try SessionFilter("45.0.0.3"), selection: session(3))
         let page = SessionPage(query, of: sessions, at: sampleTime)
         #expect(page.matchCount == 1 && page.selectedPosition == nil)
+        #expect(page.selected?.id == session(3), "it is there all the same")
     }
 
     @Test func aPictureIsReadAtItsOwnTime() throws {

@@ -31,8 +31,9 @@ extension SessionSnapshot {
     ) -> SessionSnapshot {
         var row = SessionSnapshot(
             id: session(number), place: .paired, openedAt: sampleTime,
-            a: .sample(host(2 * number)), b: .sample(host(2 * number + 1)), rebinds: 0, dropped: 0,
-            diagnosis: Diagnosis(.silent), diagnosedAt: sampleTime, client: nil, version: nil,
+            a: .sample(host(2 * number)), b: .sample(host(2 * number + 1)), rebinds: 0,
+            drops: SessionDropTally(), diagnosis: Diagnosis(.silent), diagnosedAt: sampleTime,
+            client: nil, version: nil,
             attempts: 0, timeline: HandshakeTimeline(), spin: .unknown)
         change(&row)
         return row
@@ -48,7 +49,7 @@ extension SessionSnapshot {
         row.a = PeerSnapshot.random(&random)
         row.b = random.oneIn(4) ? .sample(.none) : .random(&random)
         row.rebinds = UInt32(random.below(3))
-        row.dropped = UInt64(random.below(4))
+        row.drops.add(random.below(4), .noPartner)
         row.diagnosis = Diagnosis(
             DiagnosisKind.allCases[random.below(DiagnosisKind.allCases.count)],
             about: random.oneIn(2) ? .a : .b)

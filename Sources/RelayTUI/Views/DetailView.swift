@@ -135,7 +135,7 @@ nonisolated enum DetailView {
                 ("  spin bit ", .faint), (session.spin.name, .plain),
                 ("  rebinds ", .faint), ("\(session.rebinds)", .plain),
                 ("  dropped ", .faint),
-                ("\(session.dropped)", session.dropped > 0 ? .warning : .plain),
+                ("\(session.drops.total)", session.drops.total > 0 ? .warning : .plain),
             ]),
         ]
     }

@@ -1,0 +1,63 @@
+/// How many datagrams of a session's peers were dropped for each reason that one peer's datagram
+/// can be dropped for.
+///
+/// 24 bytes, where a count for every reason would take 64.
+public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
+    /// The reasons that are counted.
+    public static let reasons: [DropReason] = [
+        .noPartner, .unvalidated, .evicted, .sendBufferFull, .tooBig, .unreachable,
+    ]
+
+    private var noPartner: UInt32 = 0
+    private var unvalidated: UInt32 = 0
+    private var evicted: UInt32 = 0
+    private var sendBufferFull: UInt32 = 0
+    private var tooBig: UInt32 = 0
+    private var unreachable: UInt32 = 0
+
+    /// None.
+    public init() {}
+
+    /// All of them together.
+    public var total: UInt64 {
+        UInt64(noPartner) + UInt64(unvalidated) + UInt64(evicted) + UInt64(sendBufferFull)
+            + UInt64(tooBig) + UInt64(unreachable)
+    }
+
+    /// The number for one reason; 0 for one that is not counted by session.
+    public subscript(reason: DropReason) -> UInt64 {
+        switch reason {
+        case .noPartner: UInt64(noPartner)
+        case .unvalidated: UInt64(unvalidated)
+        case .evicted: UInt64(evicted)
+        case .sendBufferFull: UInt64(sendBufferFull)
+        case .tooBig: UInt64(tooBig)
+        case .unreachable: UInt64(unreachable)
+        case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
+            .draining, .refusedSource, .acknowledgementRate, .receiveBufferFull, .truncated:
+            0
+        }
+    }
+
+    /// Counts datagrams; a count that is full stays so.
+    mutating func add(_ count: Int, _ reason: DropReason) {
+        switch reason {
+        case .noPartner: noPartner = noPartner.adding(count)
+        case .unvalidated: unvalidated = unvalidated.adding(count)
+        case .evicted: evicted = evicted.adding(count)
+        case .sendBufferFull: sendBufferFull = sendBufferFull.adding(count)
+        case .tooBig: tooBig = tooBig.adding(count)
+        case .unreachable: unreachable = unreachable.adding(count)
+        case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
+            .draining, .refusedSource, .acknowledgementRate, .receiveBufferFull, .truncated:
+            assertionFailure("no peer's datagram is dropped for \(reason.name)")
+        }
+    }
+}
+
+extension UInt32 {
+    fileprivate func adding(_ count: Int) -> UInt32 {
+        let (sum, isFull) = addingReportingOverflow(UInt32(clamping: count))
+        return isFull ? .max : sum
+    }
+}
