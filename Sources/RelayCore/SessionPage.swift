@@ -78,7 +78,7 @@ struct SessionRanking {
         var positionOfSelected = 0
         var least = LeastSessions(limit: end)
         for row in 0..<sessions.count
-        where query.filter.matches(sessions, row, window: query.order.window, at: now) {
+        where query.matches(sessions, row, at: now) {
             let session = query.ranked(sessions, row, at: now)
             matchCount += 1
             if let selected, session < selected { positionOfSelected += 1 }
@@ -96,9 +96,7 @@ struct SessionRanking {
         guard let id = query.selection else { return nil }
         var selected: RankedSession?
         for row in 0..<sessions.count
-        where sessions[row].id == id
-            && query.filter.matches(sessions, row, window: query.order.window, at: now)
-        {
+        where sessions[row].id == id && query.matches(sessions, row, at: now) {
             let session = query.ranked(sessions, row, at: now)
             selected = min(selected ?? session, session)
         }
@@ -133,6 +131,14 @@ struct RankedSession: BitwiseCopyable, Comparable {
 }
 
 extension SessionQuery {
+    @inline(__always)
+    fileprivate func matches(
+        _ sessions: Span<SessionSnapshot>, _ row: Int, at now: Instant
+    ) -> Bool {
+        (includesEvicted || sessions[row].place != .quarantined)
+            && filter.matches(sessions, row, window: order.window, at: now)
+    }
+
     @inline(__always)
     fileprivate func ranked(
         _ sessions: Span<SessionSnapshot>, _ row: Int, at now: Instant

@@ -59,6 +59,8 @@ public struct HeldOrder: Sendable {
 public struct SessionQuery: Sendable {
     /// Which sessions count.
     public var filter: SessionFilter
+    /// Whether evicted sessions count, whose ids are still refused.
+    public var includesEvicted: Bool
     /// By what they are sorted.
     public var order: SessionOrder
     /// Sessions that come first, in their own order; the others follow in `order`.
@@ -72,11 +74,13 @@ public struct SessionQuery: Sendable {
 
     /// Asks for sessions; for all of them, in the order of their ids, unless told otherwise.
     public init(
-        filter: SessionFilter = .all, order: SessionOrder = SessionOrder(),
+        filter: SessionFilter = .all, includesEvicted: Bool = true,
+        order: SessionOrder = SessionOrder(),
         held: HeldOrder? = nil, offset: Int = 0, limit: Int = .max, selection: SessionID? = nil
     ) {
         precondition(offset >= 0 && limit >= 0)
         self.filter = filter
+        self.includesEvicted = includesEvicted
         self.order = order
         self.held = held
         self.offset = offset

@@ -192,6 +192,18 @@ import Testing
         #expect(page.rows.isEmpty && page.matchCount == 0 && page.selectedPosition == nil)
     }
 
+    @Test func evictedSessionsCanBeLeftOut() {
+        let sessions = (1...5).map { number in
+            SessionSnapshot.sample(number) { if number == 2 { $0.place = .quarantined } }
+        }
+        var query = SessionQuery(selection: session(3))
+        #expect(SessionPage(query, of: sessions, at: sampleTime).matchCount == 5)
+        query.includesEvicted = false
+        let page = SessionPage(query, of: sessions, at: sampleTime)
+        #expect(page.rows.map(\.id) == [1, 3, 4, 5].map { session($0) })
+        #expect(page.matchCount == 4 && page.sessionCount == 5 && page.selectedPosition == 1)
+    }
+
     @Test func allSessionsAreCountedByDiagnosis() throws {
         let kinds: [DiagnosisKind] = [.mute, .established, .mute, .stalled, .waiting]
         let sessions = kinds.enumerated().map { number, kind in
