@@ -134,14 +134,16 @@ public final class Dashboard {
     // MARK: Time and pictures
 
     private func advance() {
-        perform(model.advance(to: link.now, clock: WallClock.text()))
-        guard !isAsked, link.now >= pictureAt else { return }
+        perform(model.advance(to: link.now, unixNanoseconds: WallClock.nanoseconds()))
+        guard !isAsked, link.now >= pictureAt, model.pausedAt == nil else { return }
         link.askForPicture()
         isAsked = true
     }
 
     private func takePicture() {
-        guard isAsked, let picture = link.takePicture(model.request) else { return }
+        // While everything is frozen the last picture is looked at again, for other rows of it.
+        let isFrozen = model.pausedAt != nil && link.now >= pictureAt
+        guard isAsked || isFrozen, let picture = link.takePicture(model.request) else { return }
         isAsked = false
         model.show(picture)
         let wait = UInt64(model.refreshMilliseconds) * Nanoseconds.perMillisecond
@@ -157,10 +159,11 @@ public final class Dashboard {
 
 /// The time of day.
 enum WallClock {
-    /// Hours, minutes and seconds in UTC, as in the log.
-    static func text() -> String {
-        let seconds = time(nil) % 86_400
-        let parts = [seconds / 3_600, seconds / 60 % 60, seconds % 60]
-        return parts.map { $0 < 10 ? "0\($0)" : "\($0)" }.joined(separator: ":") + "Z"
+    /// Nanoseconds since 1970 (UTC).
+    static func nanoseconds() -> UInt64 {
+        var time = timespec()
+        // Sound: the call fills the structure that it is given.
+        unsafe clock_gettime(CLOCK_REALTIME, &time)
+        return UInt64(time.tv_sec) * Nanoseconds.perSecond + UInt64(time.tv_nsec)
     }
 }

@@ -6,50 +6,83 @@ enum Export {
     /// Writes the file into the directory for temporary files, readable by its owner only, and says
     /// where it is or why it is not.
     static func write(_ model: Model) -> String {
-        let directory = "/tmp"
+        let directory = Export.directory
         let path = "\(directory)/quic-relay-\(time(nil))-\(getpid()).json"
-        let text = Array(json(model).utf8)
+        let text = Array(ExportText.json(model).utf8)
         // Sound: the path is read as a C string; the file must not be there before.
         let file = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard file >= 0 else { return "cannot write \(path)" }
+        guard file >= 0 else { return "cannot write \(path): \(reason)" }
         defer { close(file) }
         // Sound: as many bytes are read as the array has.
         let count = unsafe Glibc.write(file, text, text.count)
-        return count == text.count ? "written to \(path)" : "\(path) could not be written whole"
+        return count == text.count
+            ? "written to \(path)" : "\(path) could not be written whole: \(reason)"
     }
 
-    /// The totals, and the sessions that are shown, as one JSON object.
-    nonisolated static func json(_ model: Model) -> String {
+    private static var directory: String {
+        // Sound: what is found is copied at once; nothing changes the environment.
+        guard let set = unsafe getenv("TMPDIR"), unsafe set[0] == UInt8(ascii: "/") else {
+            return "/tmp"
+        }
+        return unsafe String(cString: set)
+    }
+
+    private static var reason: String {
+        // Sound: the text is copied at once.
+        unsafe String(cString: strerror(errno))
+    }
+}
+
+/// What an export says.
+nonisolated enum ExportText {
+    /// The screen, the totals, the sessions, drops and events that are shown, as one JSON object.
+    static func json(_ model: Model) -> String {
         let totals = model.moment.picture.totals
-        let sessions = model.items.map { session($0, model) }.joined(separator: ",\n    ")
-        return """
-            {
-              "relay": \(string(model.isMasked ? "masked" : model.name)),
-              "state": \(string(totals.state.name)),
-              "filter": \(string(model.filter.description)),
-              "received_datagrams": \(totals.received.datagrams),
-              "forwarded_datagrams": \(totals.forwarded.datagrams),
-              "forwarded_bytes": \(totals.forwarded.bytes),
-              "dropped_datagrams": \(totals.dropped),
-              "rebinds": \(totals.rebinds.total),
-              "sessions": [
-                \(sessions)
-              ]
-            }
-
-            """
+        let list = model.eventList.events.suffix(eventLimit)
+        let fields = [
+            ("screen", string(model.screen.title.lowercased())),
+            ("relay", string(model.isMasked ? "masked" : model.name)),
+            ("unix_seconds", seconds(totals.time, model)),
+            ("state", string(totals.state.name)),
+            ("log_level", string(totals.logLevel.name)),
+            ("filter", string(model.isMasked ? "masked" : model.filter.description)),
+            ("sorted_by", string(model.order.column.name)),
+            ("sessions_paired", "\(totals.pairedSessions)"),
+            ("sessions_waiting", "\(totals.waitingSessions)"),
+            ("sessions_in_trouble", "\(model.moment.picture.diagnoses.troubled)"),
+            ("received_datagrams", "\(totals.received.datagrams)"),
+            ("forwarded_datagrams", "\(totals.forwarded.datagrams)"),
+            ("forwarded_bytes", "\(totals.forwarded.bytes)"),
+            ("dropped_datagrams", "\(totals.dropped)"),
+            ("rebinds", "\(totals.rebinds.total)"),
+            ("drops", drops(totals)),
+            ("selected", model.selectedItem.map { session($0, model) } ?? "null"),
+            ("sessions", array(model.items.map { session($0, model) })),
+            ("events", array(list.map { event($0, model) })),
+        ]
+        let lines = fields.map { "  \(string($0.0)): \($0.1)" }
+        return "{\n\(lines.joined(separator: ",\n"))\n}\n"
     }
 
-    private nonisolated static func session(_ item: SessionItem, _ model: Model) -> String {
+    private static let eventLimit = 256
+
+    private static func drops(_ totals: RelayTotals) -> String {
+        object(DropReason.allCases.map { ($0.name, "\(totals.drops[$0])") })
+    }
+
+    private static func session(_ item: SessionItem, _ model: Model) -> String {
         let session = item.session
         let now = model.moment.picture.totals.time
+        let id = model.isMasked ? model.shown(session.id) : session.id.description
         var fields = [
-            ("session", string(model.shown(session.id))),
+            ("session", string(id)),
             ("state", string(item.ending?.name ?? session.place.word)),
             ("diagnosis", string(session.diagnosis.kind.name)),
             ("seen", string(session.diagnosis.sentence)),
+            ("next_step", string(session.diagnosis.nextStep)),
             ("age_seconds", "\(session.ageNanoseconds(at: now) / Nanoseconds.perSecond)"),
-            ("rebinds", "\(session.rebinds)"), ("dropped_datagrams", "\(session.drops.total)"),
+            ("rebinds", "\(session.rebinds)"),
+            ("dropped_datagrams", "\(session.drops.total)"),
         ]
         for (name, peer) in [("a", session.a), ("b", session.b)] where peer.isBound {
             fields.append((name, self.peer(peer, model)))
@@ -57,7 +90,7 @@ enum Export {
         return object(fields)
     }
 
-    private nonisolated static func peer(_ peer: PeerSnapshot, _ model: Model) -> String {
+    private static func peer(_ peer: PeerSnapshot, _ model: Model) -> String {
         object([
             ("address", string(Format.address(peer.address, isMasked: model.isMasked))),
             ("phase", string(peer.sight.phase.name)),
@@ -73,12 +106,32 @@ enum Export {
         ])
     }
 
-    private nonisolated static func object(_ fields: [(String, String)]) -> String {
+    private static func event(_ recorded: RecordedEvent, _ model: Model) -> String {
+        object([
+            ("unix_seconds", seconds(recorded.time, model)),
+            ("level", string(recorded.event.level.name)),
+            ("event", string(recorded.event.name)),
+            ("session", recorded.event.session.map { string(model.shown($0)) } ?? "null"),
+            ("text", string(EventText.what(recorded.event, model))),
+        ])
+    }
+
+    private static func seconds(_ time: Instant, _ model: Model) -> String {
+        Format.fixed(Double(model.wallNanoseconds(at: time) / 1_000_000) / 1_000, decimals: 3)
+    }
+
+    // MARK: JSON
+
+    private static func object(_ fields: [(String, String)]) -> String {
         "{" + fields.map { "\(string($0.0)): \($0.1)" }.joined(separator: ", ") + "}"
     }
 
+    private static func array(_ elements: [String]) -> String {
+        elements.isEmpty ? "[]" : "[\n    \(elements.joined(separator: ",\n    "))\n  ]"
+    }
+
     /// A JSON string (RFC 8259 §7).
-    private nonisolated static func string(_ text: String) -> String {
+    private static func string(_ text: String) -> String {
         var result = "\""
         for character in text.unicodeScalars {
             switch character {

@@ -69,6 +69,13 @@ nonisolated enum Format {
         return text.padded(to: 5)
     }
 
+    /// Hours, minutes and seconds of the day in UTC, as in the log: "12:34:56Z".
+    static func clock(unixNanoseconds: UInt64) -> String {
+        let seconds = unixNanoseconds / Nanoseconds.perSecond % 86_400
+        return [seconds / 3_600, seconds / 60 % 60, seconds % 60].map(two).joined(separator: ":")
+            + "Z"
+    }
+
     /// A round trip in 5 columns, from microseconds: "0.42", " 8.3", "  12", " 120" ms.
     static func milliseconds(_ microseconds: UInt32?) -> String {
         guard let microseconds else { return "-".padded(to: 5) }
@@ -94,6 +101,16 @@ nonisolated enum Format {
     static func address(_ address: TransportAddress, isMasked: Bool) -> String {
         guard address != .none else { return "-" }
         return isMasked ? masked(address) : address.description
+    }
+
+    /// The same in at most `width` columns: without the port, or the middle, if it is longer.
+    static func address(_ address: TransportAddress, isMasked: Bool, width: Int) -> String {
+        let text = Format.address(address, isMasked: isMasked)
+        if text.count <= width { return text }
+        let ip = isMasked ? text : address.ip.description
+        if ip.count <= width { return ip }
+        let head = (width - 1) * 2 / 3
+        return ip.prefix(head) + String(Glyphs.ellipsis) + ip.suffix(max(0, width - 1 - head))
     }
 
     private static func masked(_ address: TransportAddress) -> String {
@@ -129,6 +146,9 @@ nonisolated enum Format {
 }
 
 nonisolated extension String {
+    /// Without the blanks in front.
+    var trimmed: String { String(drop { $0 == " " }) }
+
     /// Blanks in front, up to a width.
     func padded(to width: Int) -> String {
         String(repeating: " ", count: max(0, width - unicodeScalars.count)) + self

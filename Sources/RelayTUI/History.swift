@@ -35,13 +35,32 @@ nonisolated struct History: Sendable {
         return moments[index]
     }
 
-    /// A number of each of the last `count` moments that ended `secondsBack` ago, oldest first;
-    /// nothing before there were any.
-    func values(
-        last count: Int, secondsBack: Int, _ value: (RelayTotals) -> Float
+    /// The averages of a number over `bars` times of so many seconds, the last of which ended
+    /// `secondsBack` ago; oldest first, nothing before there was anything.
+    func averages(
+        bars: Int, secondsEach: Int, secondsBack: Int, _ value: (RelayTotals) -> Float
     ) -> [Float?] {
-        (0..<count).reversed().map { index in
-            moment(secondsBack: secondsBack + index).map { value($0.picture.totals) }
+        (0..<bars).reversed().map { bar in
+            var sum: Float = 0
+            var count = 0
+            for second in 0..<secondsEach {
+                guard let moment = moment(secondsBack: secondsBack + bar * secondsEach + second)
+                else { break }
+                sum += value(moment.picture.totals)
+                count += 1
+            }
+            return count == 0 ? nil : sum / Float(count)
+        }
+    }
+
+    /// A number of one session in each of the last `count` seconds, oldest first; nothing where it
+    /// was not looked at.
+    func values(
+        of id: SessionID?, last count: Int, secondsBack: Int,
+        _ value: (SessionSnapshot) -> Float?
+    ) -> [Float?] {
+        (0..<count).reversed().map { second in
+            moment(secondsBack: secondsBack + second)?.picture.session(id).flatMap(value)
         }
     }
 }

@@ -72,8 +72,12 @@ nonisolated enum KeyTable {
         Binding([.character("o")], .holdOrder, help: "hold the order, or let it go"),
         Binding(
             [.character("x")], .evict, label: "Evict", help: "evict the session, after a question"),
-        Binding([.character("u")], .undoEviction, help: "undo the last eviction, within 5 s"),
-        Binding([.character("f")], .onlyThisSession, help: "show the session's events"),
+        Binding(
+            [.character("u")], .undoEviction, label: "Undo",
+            help: "undo the last eviction, within 5 s"),
+        Binding(
+            [.character("f")], .onlyThisSession, label: "Events",
+            help: "show the session's events"),
     ]
 
     private static let detail: [Binding] = [
@@ -89,8 +93,10 @@ nonisolated enum KeyTable {
 
     private static let events: [Binding] = [
         Binding(
+            [.enter], .open, label: "Detail", help: "show everything about the event's session"),
+        Binding(
             [.character("f")], .onlyThisSession, label: "Session",
-            help: "only the selected session's events, or all"),
+            help: "only the events of this one's session, or all"),
         Binding(
             [.character("v")], .nextLevel, label: "Level",
             help: "show only events from the next level up"),

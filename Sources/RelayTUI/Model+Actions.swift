@@ -14,7 +14,9 @@ nonisolated extension Model {
 
     /// What is shown: the present, or a moment of the past.
     var moment: Moment {
-        let present = Moment(picture: picture, ended: ended, lastEvent: .max)
+        let present = Moment(
+            picture: picture, ended: ended, lastEvent: pausedEvent ?? .max,
+            receivedBits: receivedBits)
         return secondsBack == 0 ? present : history.moment(secondsBack: secondsBack) ?? present
     }
 
@@ -29,11 +31,21 @@ nonisolated extension Model {
         return items
     }
 
-    /// The row with the cursor.
-    var selectedItem: SessionItem? { items.first { $0.session.id == selected } }
+    /// The selected session, in the table or not.
+    var selectedItem: SessionItem? {
+        if let item = items.first(where: { $0.session.id == selected }) { return item }
+        let session = moment.picture.session(selected)
+        return session.flatMap { $0.place == .quarantined ? nil : SessionItem(session: $0) }
+    }
 
-    /// Rows of a table that fit on the screen.
-    var page: Int { max(1, rows - Layout.headerRows - Layout.footerRows - 1) }
+    /// Rows between header and footer.
+    var bodyRows: Int { max(1, rows - Layout.headerRows - Layout.footerRows) }
+
+    /// Rows of the table of sessions that fit on the screen.
+    var page: Int { max(1, bodyRows - 1 - Layout.reasonRows(rows)) }
+
+    /// How far the page keys go on this screen.
+    var pageOfScreen: Int { screen == .sessions ? page : max(1, bodyRows - 1) }
 
     /// A session's name on the screen.
     func shown(_ id: SessionID) -> String { isMasked ? "········" : id.short }
@@ -42,7 +54,8 @@ nonisolated extension Model {
     /// cursor finds rows where it goes.
     var request: PictureRequest {
         let query = SessionQuery(
-            filter: filter, order: order, held: holdsOrder ? heldOrder : nil,
+            filter: filter, includesEvicted: false, order: order,
+            held: holdsOrder ? heldOrder : nil,
             offset: max(0, top - page), limit: 3 * page, selection: selected)
         return PictureRequest(query: query, wantsOrder: holdsOrder && heldOrder == nil)
     }
@@ -64,9 +77,36 @@ nonisolated extension Model {
             selected = items.indices.contains(index) ? items[index].session.id : nil
             orderHeldUntil = now.advanced(byNanoseconds: Model.holdNanoseconds)
             scrollToSelection()
-        case .events: scroll = max(0, scroll - rows)
-        case .detail, .drops, .help: scroll = max(0, scroll + rows)
+        case .events: moveEvent(by: rows)
+        case .detail: scroll(by: rows, limit: DetailView.scrollLimit(self))
+        case .drops: scroll(by: rows, limit: DropsView.scrollLimit(self))
+        case .help: scroll(by: rows, limit: HelpView.scrollLimit(self))
         }
+    }
+
+    private mutating func scroll(by rows: Int, limit: Int) {
+        scroll = min(limit, max(0, min(scroll, limit) + rows))
+    }
+
+    /// Looks at a session closely.
+    mutating func open() {
+        if screen == .events {
+            guard let session = selectedEventSession else {
+                say("this event is about no session")
+                return
+            }
+            selected = session
+        }
+        go(to: .detail)
+    }
+
+    /// Sorts at once, whatever is held.
+    mutating func sort(by column: SessionColumn, isDescending: Bool) {
+        order.column = column
+        order.isDescending = isDescending
+        heldOrder = nil
+        orderHeldUntil = .origin
+        top = 0
     }
 
     /// Moves the table so that the cursor is on the screen.
@@ -91,7 +131,7 @@ nonisolated extension Model {
 
     mutating func goBack() {
         if secondsBack > 0 {
-            secondsBack = 0
+            goOn()
         } else if screen == .sessions {
             filter = SessionFilter()
             filterError = nil
@@ -133,11 +173,21 @@ nonisolated extension Model {
 
     mutating func togglePause() {
         if pausedAt == nil {
-            pausedAt = now
+            pause()
         } else {
-            pausedAt = nil
-            secondsBack = 0
+            goOn()
         }
+    }
+
+    private mutating func pause() {
+        pausedAt = now
+        pausedEvent = events.latest
+    }
+
+    private mutating func goOn() {
+        pausedAt = nil
+        pausedEvent = nil
+        secondsBack = 0
     }
 
     /// Goes back and forth in what was seen.
@@ -145,7 +195,7 @@ nonisolated extension Model {
         let last = max(0, history.count - 1)
         secondsBack = min(last, max(0, secondsBack - seconds))
         // The past stands still only if the present does.
-        if secondsBack > 0, pausedAt == nil { pausedAt = now }
+        if secondsBack > 0, pausedAt == nil { pause() }
         if last == 0 { say("there is no past yet") }
     }
 
@@ -155,16 +205,6 @@ nonisolated extension Model {
         refreshMilliseconds = steps[min(steps.count - 1, max(0, present + step))]
         let seconds = Double(refreshMilliseconds) / 1_000
         say("a picture every \(Format.fixed(seconds, decimals: seconds < 1 ? 2 : 0)) s")
-    }
-
-    mutating func toggleEventSession() {
-        if screen != .events {
-            eventSession = selected
-            go(to: .events)
-        } else {
-            eventSession = eventSession == nil ? selected : nil
-        }
-        scroll = 0
     }
 
     // MARK: Doing something to the relay
@@ -199,8 +239,7 @@ nonisolated extension Model {
     }
 
     mutating func undoEviction() -> [Effect] {
-        guard let last = lastEviction, now.nanoseconds(since: last.at) <= Model.undoNanoseconds
-        else {
+        guard let last = lastEviction, canUndo else {
             say("there is no eviction of the last 5 s to undo")
             return []
         }
@@ -234,6 +273,24 @@ nonisolated extension Model {
         guard isInProcess else { return [.suspend] }
         say(suspendMessage())
         return []
+    }
+
+    /// Whether a key that stands for this is worth showing now.
+    func canDo(_ intent: Intent) -> Bool {
+        switch intent {
+        case .evict: selectedItem.map { $0.ending == nil } ?? false
+        case .undoEviction: canUndo
+        case .open: screen == .events ? selectedEventSession != nil : selectedItem != nil
+        case .onlyThisSession:
+            screen != .events || eventSession != nil
+                || selectedEventSession != nil
+        default: true
+        }
+    }
+
+    private var canUndo: Bool {
+        guard let last = lastEviction else { return false }
+        return now.nanoseconds(since: last.at) <= Model.undoNanoseconds
     }
 
     mutating func quit() -> [Effect] {

@@ -5,23 +5,52 @@ internal import RelayCore
 nonisolated extension Model {
     // MARK: What comes from the relay
 
-    /// Takes a new picture, unless everything is frozen.
+    /// Takes a new picture. While everything is frozen only the rows of the same time are taken,
+    /// for those who scroll, sort and filter meanwhile.
     mutating func show(_ new: Picture) {
-        guard pausedAt == nil else { return }
+        guard pausedAt == nil else {
+            if new.totals.time == picture.totals.time, secondsBack == 0 { takeRows(of: new) }
+            return
+        }
         let elapsed = new.totals.time.nanoseconds(since: picture.totals.time)
         if picture.totals.time != .origin, elapsed > 0 {
             let bytes = new.totals.received.bytes &- picture.totals.received.bytes
-            let rate = 8 * Float(bytes) / Float(elapsed) * Float(Nanoseconds.perSecond)
-            receivedRate = rate
+            receivedBits = 8 * Float(bytes) / Float(elapsed) * Float(Nanoseconds.perSecond)
         }
-        picture = new
         heldOrder = holdsOrder ? new.heldOrder ?? heldOrder : nil
-        // An evicted session stays in the relay's pictures for as long as its id is refused; its
-        // row goes like any other's.
-        picture.sessions.removeAll { $0.place == .quarantined }
-        ended.removeAll { now.nanoseconds(since: $0.endedAt) > Model.endedNanoseconds }
-        history.add(Moment(picture: picture, ended: ended, lastEvent: events.latest))
+        picture = new
+        picture.heldOrder = nil
+        removeEnded()
         followSelection()
+        history.add(seen)
+    }
+
+    private mutating func takeRows(of new: Picture) {
+        picture.sessions = new.sessions
+        picture.offset = new.offset
+        picture.matchCount = new.matchCount
+        picture.selectedPosition = new.selectedPosition
+        picture.selected = new.selected
+        heldOrder = holdsOrder ? new.heldOrder ?? heldOrder : nil
+        removeEnded()
+        followSelection()
+    }
+
+    /// Lets rows of sessions go that ended a while ago.
+    private mutating func removeEnded() {
+        guard pausedAt == nil else { return }
+        ended.removeAll { end in
+            let isLookedAt = screen == .detail && end.session.id == selected
+            return !isLookedAt && now.nanoseconds(since: end.endedAt) > Model.endedNanoseconds
+        }
+    }
+
+    /// What is on the screen now, to be seen again later.
+    private var seen: Moment {
+        var moment = Moment(
+            picture: picture, ended: ended, lastEvent: events.latest, receivedBits: receivedBits)
+        moment.picture.keep(top..<top + page)
+        return moment
     }
 
     /// Takes new events; gives back what is to be done. A session that ended stays to be seen for a
@@ -58,8 +87,10 @@ nonisolated extension Model {
         picture.sessions.remove(at: index)
     }
 
-    /// Keeps the cursor on the session that it was on; if that is gone, on the same row.
+    /// Keeps the cursor on the session that it was on; if that is gone, on the same row. Who looks
+    /// at something else than the table stays with the session, be it gone or filtered out.
     private mutating func followSelection() {
+        guard screen == .sessions || selected == nil else { return }
         let items = items
         guard !items.isEmpty else {
             selected = nil
@@ -80,9 +111,9 @@ nonisolated extension Model {
     // MARK: Time
 
     /// Lets time pass; gives back what is to be done.
-    mutating func advance(to now: Instant, clock: String) -> [Effect] {
+    mutating func advance(to now: Instant, unixNanoseconds: UInt64) -> [Effect] {
         self.now = now
-        self.clock = clock
+        epochNanoseconds = unixNanoseconds &- now.nanoseconds
         if message != nil, now >= messageUntil { message = nil }
         if let reverts = logLevelReverts, now >= reverts.at {
             logLevelReverts = nil
@@ -90,6 +121,9 @@ nonisolated extension Model {
         }
         return []
     }
+
+    /// The time of day at a time of the relay's, in nanoseconds since 1970 (UTC).
+    func wallNanoseconds(at time: Instant) -> UInt64 { epochNanoseconds &+ time.nanoseconds }
 
     /// Shows a message for a while.
     mutating func say(_ text: String) {
@@ -115,18 +149,18 @@ nonisolated extension Model {
         switch intent {
         case .up: move(by: -1)
         case .down: move(by: 1)
-        case .pageUp: move(by: -page)
-        case .pageDown: move(by: page)
+        case .pageUp: move(by: -pageOfScreen)
+        case .pageDown: move(by: pageOfScreen)
         case .first: move(by: -Int(Int32.max))
         case .last: move(by: Int(Int32.max))
-        case .open: go(to: .detail)
+        case .open: open()
         case .back: goBack()
         case .nextScreen: go(to: screen.next)
         case .previousScreen: go(to: screen.previous)
         case .show(let screen): go(to: screen)
         case .editFilter: typedFilter = filter.description
-        case .sortByNext: order.column = order.column.next
-        case .reverseSort: order.isDescending.toggle()
+        case .sortByNext: sort(by: order.column.next, isDescending: false)
+        case .reverseSort: sort(by: order.column, isDescending: !order.isDescending)
         case .holdOrder:
             isOrderHeld.toggle()
             say(isOrderHeld ? "the order is held" : "the order follows the sort column")

@@ -45,6 +45,8 @@ nonisolated struct Moment: Sendable {
     var ended: [EndedSession]
     /// The latest event of that time.
     var lastEvent: UInt64
+    /// What came in, in bits a second.
+    var receivedBits: Float
 }
 
 /// Everything that the dashboard knows and how it is set. Plain values, changed by `update` alone;
@@ -59,12 +61,13 @@ nonisolated struct Model: Sendable {
 
     // What is known.
     var now: Instant
-    var clock = ""
+    /// The time of day at the relay's time 0, in nanoseconds since 1970 (UTC).
+    var epochNanoseconds: UInt64 = 0
     var picture = Picture()
     var ended: [EndedSession] = []
     var events = EventHistory()
     var history = History()
-    var receivedRate: Float = 0
+    var receivedBits: Float = 0
 
     // How it is looked at.
     var screen = Screen.sessions
@@ -75,7 +78,8 @@ nonisolated struct Model: Sendable {
     var selectedRow = 0
     var top = 0
     var scroll = 0
-    var order = SessionOrder(.age, isDescending: true)
+    /// Trouble first.
+    var order = SessionOrder(.diagnosis)
     var filter = SessionFilter()
     /// The filter as it is being typed; nothing while nobody types.
     var typedFilter: String?
@@ -84,10 +88,16 @@ nonisolated struct Model: Sendable {
     var orderHeldUntil = Instant.origin
     var heldOrder: HeldOrder?
     var pausedAt: Instant?
+    /// The latest event when that was.
+    var pausedEvent: UInt64?
     /// How many seconds back in time is looked at; 0 is now.
     var secondsBack = 0
     var eventLevel = LogLevel.info
     var eventSession: SessionID?
+    /// The sequence numbers of the event with the cursor and of the last one on the screen; nothing
+    /// while the latest are followed.
+    var selectedEvent: UInt64?
+    var bottomEvent: UInt64?
     var rateUnit = Format.RateUnit.bits
     var isMasked = false
     var refreshMilliseconds = 500

@@ -15,6 +15,10 @@ public nonisolated struct Picture: Sendable {
     public var offset = 0
     /// Where in their order the selected session stands, if it passes the filter.
     public var selectedPosition: Int?
+    /// The selected session, whether it passes the filter or not.
+    public var selected: SessionSnapshot?
+    /// What all sessions' diagnoses are.
+    public var diagnoses = DiagnosisTally()
     /// Their order, if it was asked for.
     public var heldOrder: HeldOrder?
     /// Drops by reason.
@@ -32,8 +36,26 @@ public nonisolated struct Picture: Sendable {
         matchCount = page.matchCount
         offset = request.query.offset
         selectedPosition = page.selectedPosition
+        selected = page.selected
+        diagnoses = page.diagnoses
         if request.wantsOrder { heldOrder = request.query.heldOrder(of: snapshot) }
         for reason in DropReason.allCases { drops.append(snapshot.drops(reason)) }
+    }
+}
+
+nonisolated extension Picture {
+    /// Leaves out the rows that are not at these places in the order.
+    mutating func keep(_ places: Range<Int>) {
+        let range = (places.lowerBound - offset..<places.upperBound - offset)
+            .clamped(to: 0..<sessions.count)
+        offset += range.lowerBound
+        sessions = Array(sessions[range])
+    }
+
+    /// A session, if it was asked for.
+    func session(_ id: SessionID?) -> SessionSnapshot? {
+        guard let id else { return nil }
+        return selected?.id == id ? selected : sessions.first { $0.id == id }
     }
 }
 

@@ -16,7 +16,7 @@ struct Scene: ~Copyable {
         model = Model(name: "[::]:4433", isInProcess: true, startedAt: now, now: now)
         model.rows = rows
         model.columns = columns
-        model.clock = "12:34:56Z"
+        model.epochNanoseconds = Scene.epochNanoseconds
     }
 
     /// One of many sessions' ids.
@@ -27,6 +27,9 @@ struct Scene: ~Copyable {
     static func host(_ number: Int) -> TransportAddress {
         TransportAddress(ip: IPAddress(v4: 0xcb00_7100 + UInt32(number)), port: 5_555)
     }
+
+    /// 12:34:56 UTC, at the relay's time 0.
+    static let epochNanoseconds: UInt64 = 45_296 * Nanoseconds.perSecond
 
     /// Brings two peers into a session and lets them talk.
     mutating func open(_ number: Int) {
@@ -48,7 +51,8 @@ struct Scene: ~Copyable {
     mutating func wait(milliseconds: Int = 500) {
         now = now.advanced(byNanoseconds: UInt64(milliseconds) * Nanoseconds.perMillisecond)
         engine.advance(to: now)
-        perform(model.advance(to: now, clock: "12:34:57Z"))
+        perform(
+            model.advance(to: now, unixNanoseconds: Scene.epochNanoseconds + now.nanoseconds))
         takeEvents()
         show()
     }

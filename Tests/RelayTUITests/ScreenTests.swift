@@ -129,8 +129,9 @@ struct ScreenTests {
         scene.press(.character("l"))
         scene.wait()
         #expect(scene.model.picture.totals.logLevel == .debug)
+        let header = scene.screen[0]
         #expect(
-            scene.screen[0].contains("log debug 9m59") || scene.screen[0].contains("log debug 10m"))
+            header.contains("log debug for 9m59") || header.contains("log debug for 10m"))
         scene.wait(milliseconds: 600_000)
         scene.wait()
         #expect(scene.model.picture.totals.logLevel == .info)

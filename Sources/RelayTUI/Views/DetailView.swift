@@ -3,142 +3,208 @@ internal import RelayCore
 /// Everything about one session.
 nonisolated enum DetailView {
     static func draw(_ model: Model, on canvas: inout Canvas, rows: Range<Int>) {
-        guard let item = model.selectedItem else {
-            canvas.put(
-                "The session is gone.", row: rows.lowerBound + 1, column: 2, style: .faint)
-            return
-        }
-        var lines = lines(item, model)
-        let events = model.events.matching(
-            level: .debug, session: item.session.id, upTo: model.moment.lastEvent, limit: 200)
-        lines.append(DetailLine([("Events", .heading)]))
-        if events.isEmpty { lines.append(DetailLine([("  none that is remembered", .faint)])) }
-        for recorded in events.reversed() {
-            lines.append(DetailLine([("  " + EventText.line(recorded, model), .plain)]))
-        }
-        let scroll = min(model.scroll, max(0, lines.count - rows.count))
+        let lines = lines(model)
+        let scroll = min(model.scroll, scrollLimit(model))
         for (row, line) in zip(rows, lines.dropFirst(scroll)) {
             var column = 0
-            for (text, style) in line.parts {
+            for (text, style) in line {
                 column = canvas.put(text, row: row, column: column, style: style)
             }
         }
+        canvas.cursor = (rows.lowerBound, 0)
+        guard lines.count > rows.count else { return }
+        let last = min(lines.count, scroll + rows.count)
+        let place = "\(scroll + 1)-\(last) of \(lines.count) lines"
+        canvas.put(place, row: rows.upperBound, endingAt: canvas.columns, style: .faint)
     }
 
-    /// What is known, a line each; those above the fold matter most.
-    static func lines(_ item: SessionItem, _ model: Model) -> [DetailLine] {
-        let session = item.session
-        let width = max(20, model.columns - 10)
-        var lines: [DetailLine] = []
-        lines.append(
-            DetailLine([
-                ("Session ", .faint), (model.shown(session.id), .title),
-                ("  ", .plain), (session.place.word, .plain),
-                ("  age ", .faint), (age(session.openedAt, model), .plain),
-                (session.attempts > 1 ? "  connection \(session.attempts)" : "", .plain),
-                (session.version.map { "  QUIC \($0)" } ?? "", .plain),
-            ]))
-        let why = item.ending.map { "ended: \($0.name)" } ?? session.diagnosis.sentence
-        for (index, text) in Format.wrapped(why, to: width).enumerated() {
-            let style = item.ending == nil ? session.diagnosis.kind.style : .ended
-            lines.append(
-                DetailLine([(index == 0 ? "Why     " : "        ", .faint), (text, style)]))
+    /// How many lines may be scrolled away above.
+    static func scrollLimit(_ model: Model) -> Int { max(0, lines(model).count - model.bodyRows) }
+
+    /// What is known, most important first.
+    private static func lines(_ model: Model) -> [TextFlow.Line] {
+        guard let item = model.selectedItem else {
+            return [[("The session is gone.", .faint)]]
         }
-        if item.ending == nil, session.diagnosis.nextStep != "none" {
-            for (index, text) in Format.wrapped(session.diagnosis.nextStep, to: width).enumerated()
-            {
-                lines.append(
-                    DetailLine([(index == 0 ? "Next    " : "        ", .faint), (text, .plain)]))
+        let session = item.session
+        var flow = TextFlow(columns: model.columns)
+        about(item, model, &flow)
+        flow.blank()
+        peer("Peer A", session.a, session, .a, model, &flow)
+        peer("Peer B", session.b, session, .b, model, &flow)
+        connection(session, model, &flow)
+        drops(session, &flow)
+        flow.blank()
+        events(session.id, model, &flow)
+        return flow.lines
+    }
+
+    private static func about(_ item: SessionItem, _ model: Model, _ flow: inout TextFlow) {
+        let session = item.session
+        flow.begin("Session", .heading)
+        flow.add(model.shown(session.id), .title)
+        flow.add(session.place.word)
+        flow.add("age", age(session.openedAt, model))
+        flow.add("bytes", Format.bytes(session.forwardedBytes).trimmed)
+        flow.add("rebinds", "\(session.rebinds)", session.rebinds > 0 ? .warning : .plain)
+        let kind = session.diagnosis.kind
+        if let ending = item.ending {
+            flow.paragraph("Why", ending.sentence, .ended)
+            if ending.nextStep != "none" { flow.paragraph("Next", ending.nextStep) }
+        } else {
+            let since = "  (for \(age(session.diagnosedAt, model)))"
+            flow.paragraph("Why", "\(kind.name): \(session.diagnosis.sentence)\(since)", kind.style)
+            if session.diagnosis.nextStep != "none" {
+                flow.paragraph("Next", session.diagnosis.nextStep)
             }
         }
-        lines.append(DetailLine([]))
-        lines += peer("Peer A", session.a, session, .a, model)
-        lines += peer("Peer B", session.b, session, .b, model)
-        lines += handshake(session, model)
-        lines.append(DetailLine([]))
-        return lines
     }
+
+    // MARK: Peers
 
     private static func peer(
         _ title: String, _ peer: PeerSnapshot, _ session: SessionSnapshot, _ side: Side,
-        _ model: Model
-    ) -> [DetailLine] {
+        _ model: Model, _ flow: inout TextFlow
+    ) {
+        flow.begin(title, .heading)
         guard peer.isBound else {
-            return [DetailLine([(title, .heading), ("  has not registered", .faint)])]
+            flow.add("has not registered", .faint)
+            return
         }
         let sight = peer.sight
-        let window = model.order.window
-        let role = session.client == side ? "  client" : session.client == nil ? "" : "  server"
-        var lines = [
-            DetailLine([
-                (title, .heading),
-                ("  " + Format.address(peer.address, isMasked: model.isMasked), .plain),
-                (role, .plain), ("  phase ", .faint), (sight.phase.name, .plain),
-                ("  validated ", .faint), (peer.validation.name, .plain),
-                ("  heard ", .faint), (age(peer.lastHeard, model), .plain),
-                (" ago  registered ", .faint), (age(peer.refreshedAt, model), .plain),
-                (" ago", .faint),
-            ]),
-            DetailLine([
-                ("  sent ", .faint), (Format.bytes(peer.forwarded.bytes).trimmed, .plain),
-                ("  datagrams ", .faint), (Format.count(peer.forwarded.datagrams).trimmed, .plain),
-                ("  rate ", .faint),
-                (Format.rate(bitsPerSecond: peer.bits[window], in: model.rateUnit).trimmed, .plain),
-                ("  RTT spin ", .faint),
-                (Format.milliseconds(sight.spinRoundTripMicroseconds).trimmed, .plain),
-                (" handshake ", .faint),
-                (Format.milliseconds(sight.handshakeRoundTripMicroseconds).trimmed, .plain),
-                (" ms", .faint),
-            ]),
-        ]
-        let gaps =
-            sight.gaps == 0
-            ? "none"
-            : "\(sight.gaps), longest "
-                + Format.duration(nanoseconds: UInt64(sight.longestGapMicroseconds) * 1_000).trimmed
-                + ", last \(age(sight.lastGapAt, model)) ago"
-        let trains =
-            sight.trains == 0
-            ? "none"
-            : "\(sight.trains) of "
-                + Format.fixed(Double(sight.trainDatagrams) / Double(sight.trains), decimals: 1)
-                + " on average, longest \(sight.longestTrain)"
-        lines.append(
-            DetailLine([
-                ("  gaps ", .faint), (gaps, sight.gaps > 0 ? .warning : .plain),
-                ("  trains ", .faint), (trains, .plain),
-                ("  ECN ", .faint), (sight.ecn.word(marks: sight.congestionMarks), .plain),
-            ]))
-        return lines
+        flow.add(Format.address(peer.address, isMasked: model.isMasked))
+        if let client = session.client { flow.add(client == side ? "client" : "server") }
+        flow.add("phase", sight.phase.name)
+        flow.add(
+            "validated by", peer.validation.name, peer.validation == .none ? .warning : .plain)
+        flow.add("heard", age(peer.lastHeard, model) + " ago")
+        flow.add("registered", age(peer.refreshedAt, model) + " ago")
+        traffic(peer, side, model, &flow)
+        roundTrip(sight, session, side, model, &flow)
+        path(sight, model, &flow)
     }
 
-    private static func handshake(_ session: SessionSnapshot, _ model: Model) -> [DetailLine] {
+    private static func traffic(
+        _ peer: PeerSnapshot, _ side: Side, _ model: Model, _ flow: inout TextFlow
+    ) {
+        flow.begin("  sent", .faint)
+        flow.add(Format.bytes(peer.forwarded.bytes).trimmed)
+        flow.add("in", Format.count(peer.forwarded.datagrams).trimmed + " datagrams")
+        let window = model.order.window
+        let unit = model.rateUnit == .bits ? "bit/s" : "B/s"
+        let rate = Format.rate(bitsPerSecond: peer.bits[window], in: model.rateUnit).trimmed
+        flow.add("rate", "\(rate.filled(to: 5)) \(unit) over \(window.name)")
+        let rates = model.history.values(
+            of: model.selected, last: graphSeconds, secondsBack: model.secondsBack
+        ) { $0.peer(side).bits.twoSeconds }
+        flow.add(Sparkline.text(rates), .graph)
+    }
+
+    private static func roundTrip(
+        _ sight: PeerSightSnapshot, _ session: SessionSnapshot, _ side: Side, _ model: Model,
+        _ flow: inout TextFlow
+    ) {
+        flow.begin("  RTT", .faint)
+        let spin = sight.spinRoundTripMicroseconds
+        let words: [SpinVerdict: String] = [
+            .unknown: "too little seen", .doesNotSpin: "does not spin", .spins: "not yet",
+        ]
+        flow.add(
+            "spin bit",
+            spin.map { Format.milliseconds($0).trimmed + " ms" } ?? words[session.spin] ?? "-")
+        let handshake = sight.handshakeRoundTripMicroseconds
+        flow.add(
+            "handshake", handshake.map { Format.milliseconds($0).trimmed + " ms" } ?? "not seen")
+        let times = model.history.values(
+            of: model.selected, last: graphSeconds, secondsBack: model.secondsBack
+        ) { $0.peer(side).sight.roundTripMicroseconds.map(Float.init) }
+        if times.contains(where: { $0 != nil }) { flow.add(Sparkline.text(times), .graph) }
+    }
+
+    private static func path(
+        _ sight: PeerSightSnapshot, _ model: Model, _ flow: inout TextFlow
+    ) {
+        flow.begin("  path", .faint)
+        if sight.gaps == 0 {
+            flow.add("gaps", "none")
+        } else {
+            let longest = Format.duration(
+                nanoseconds: UInt64(sight.longestGapMicroseconds) * 1_000
+            ).trimmed
+            let last = age(sight.lastGapAt, model)
+            flow.add("gaps", "\(sight.gaps), longest \(longest), last \(last) ago", .warning)
+        }
+        if sight.trains > 0 {
+            let mean = Double(sight.trainDatagrams) / Double(sight.trains)
+            flow.add(
+                "trains",
+                "\(Format.count(UInt64(sight.trains)).trimmed) of "
+                    + "\(Format.fixed(mean, decimals: 1)) datagrams, longest \(sight.longestTrain)")
+        } else {
+            flow.add("trains", "none")
+        }
+        flow.add("ECN", sight.ecn.word(marks: sight.congestionMarks))
+    }
+
+    // MARK: The connection
+
+    private static func connection(
+        _ session: SessionSnapshot, _ model: Model, _ flow: inout TextFlow
+    ) {
+        flow.begin("QUIC", .heading)
         let times = session.timeline
         guard times.initialAt != .origin else {
-            return [DetailLine([("Handshake", .heading), ("  not seen", .faint)])]
+            flow.add(session.version == nil ? "no handshake seen" : "handshake not seen", .faint)
+            return
         }
-        func after(_ time: Instant) -> (String, Style) {
-            guard time != .origin else { return ("-", .faint) }
-            let nanoseconds = time.nanoseconds(since: times.initialAt)
-            return (Format.fixed(Double(nanoseconds) / 1_000_000, decimals: 1) + " ms", .plain)
+        if let version = session.version { flow.add("\(version)") }
+        flow.add("connection", "\(session.attempts)")
+        flow.add("Initial", age(times.initialAt, model) + " ago")
+        for (label, time) in [
+            ("answer", times.answeredAt), ("server's flight", times.flightAt),
+            ("client's flight", times.handshakeAt), ("established", times.establishedAt),
+        ] {
+            flow.add(label, time == .origin ? "-" : "+" + elapsed(from: times.initialAt, to: time))
         }
-        return [
-            DetailLine([
-                ("Handshake", .heading), ("  Initial ", .faint),
-                (age(times.initialAt, model) + " ago", .plain),
-                ("  answer +", .faint), after(times.answeredAt),
-                ("  server's flight +", .faint), after(times.flightAt),
-                ("  client's +", .faint), after(times.handshakeAt),
-                ("  established +", .faint), after(times.establishedAt),
-            ]),
-            DetailLine([
-                ("  spin bit ", .faint), (session.spin.name, .plain),
-                ("  rebinds ", .faint), ("\(session.rebinds)", .plain),
-                ("  dropped ", .faint),
-                ("\(session.drops.total)", session.drops.total > 0 ? .warning : .plain),
-            ]),
-        ]
+        let traits = session.a.sight.traits.union(session.b.sight.traits)
+        for (trait, word) in [
+            (QUICTraits.retry, "Retry"), (.versionNegotiation, "Version Negotiation"),
+            (.zeroRTT, "0-RTT"),
+        ] where traits.contains(trait) {
+            flow.add(word)
+        }
     }
+
+    private static func elapsed(from start: Instant, to end: Instant) -> String {
+        let milliseconds = Double(end.nanoseconds(since: start)) / 1_000_000
+        return Format.fixed(milliseconds, decimals: 1) + " ms"
+    }
+
+    private static func drops(_ session: SessionSnapshot, _ flow: inout TextFlow) {
+        flow.begin("Drops", .heading)
+        guard session.drops.total > 0 else {
+            flow.add("none")
+            return
+        }
+        for reason in SessionDropTally.reasons where session.drops[reason] > 0 {
+            flow.add(reason.name, Format.count(session.drops[reason]).trimmed, .warning)
+        }
+    }
+
+    // MARK: Its events
+
+    private static func events(_ id: SessionID, _ model: Model, _ flow: inout TextFlow) {
+        let events = model.events.matching(
+            level: .trace, session: id, upTo: model.moment.lastEvent, limit: eventLimit)
+        flow.begin("Events", .heading)
+        if events.isEmpty { flow.add("none that is remembered", .faint) }
+        for recorded in events.reversed() {
+            flow.lines.append([(EventText.line(recorded, model), recorded.event.level.style)])
+        }
+    }
+
+    private static let graphSeconds = 30
+    private static let eventLimit = 200
 
     private static func age(_ time: Instant, _ model: Model) -> String {
         guard time != .origin else { return "-" }
@@ -147,13 +213,8 @@ nonisolated enum DetailView {
     }
 }
 
-/// A line in pieces that look different.
-nonisolated struct DetailLine: Sendable {
-    let parts: [(String, Style)]
-
-    init(_ parts: [(String, Style)]) {
-        self.parts = parts
-    }
+nonisolated extension SessionSnapshot {
+    fileprivate func peer(_ side: Side) -> PeerSnapshot { side == .a ? a : b }
 }
 
 nonisolated extension SessionPlace {

@@ -3,34 +3,43 @@ internal import RelayCore
 /// Why datagrams went nowhere.
 nonisolated enum DropsView {
     static func draw(_ model: Model, on canvas: inout Canvas, rows: Range<Int>) {
-        let heading =
-            "REASON".filled(to: 22) + "TOTAL".padded(to: 8) + "RATE/s".padded(to: 9)
-            + "LAST".padded(to: 7) + "  " + "LAST SOURCE".filled(to: 22)
+        let heading = line("REASON", "TOTAL", "RATE/s", "LAST", "LAST FROM")
         canvas.put(heading, row: rows.lowerBound, column: 0, style: .heading)
         let picture = model.moment.picture
         let before = model.history.moment(secondsBack: model.secondsBack + 10)
-        let reasons = DropReason.allCases.dropFirst(
-            min(model.scroll, max(0, DropReason.allCases.count - rows.count + 1)))
+        let reasons = DropReason.allCases.dropFirst(min(model.scroll, scrollLimit(model)))
         for (row, reason) in zip(rows.dropFirst(), reasons) {
             let index = Int(reason.rawValue)
             guard picture.drops.indices.contains(index) else { continue }
             let record = picture.drops[index]
             let rate = rate(index, picture, before?.picture)
-            let age =
-                record.datagrams == 0
-                ? "-"
-                : Format.duration(
-                    nanoseconds: picture.totals.time.nanoseconds(since: record.lastAt))
-            let line =
-                reason.name.filled(to: 22) + Format.count(record.datagrams).padded(to: 8)
-                + (rate.map { Format.fixed($0, decimals: 1) } ?? "-").padded(to: 9)
-                + age.padded(to: 7) + "  "
-                + Format.address(record.lastSource, isMasked: model.isMasked)
-            let isRising = (rate ?? 0) > 0
+            let age = picture.totals.time.nanoseconds(since: record.lastAt)
+            let text = line(
+                reason.name, Format.count(record.datagrams),
+                rate.map { Format.fixed($0, decimals: 1) } ?? "-",
+                record.datagrams == 0 ? "-" : Format.duration(nanoseconds: age) + " ago",
+                Format.address(record.lastSource, isMasked: model.isMasked))
+            let style: Style =
+                record.datagrams == 0 ? .faint : (rate ?? 0) > 0 ? .warning : .plain
+            let column = canvas.put(text, row: row, column: 0, style: style)
+            guard canvas.columns - column > 20 else { continue }
             canvas.put(
-                line, row: row, column: 0,
-                style: record.datagrams == 0 ? .faint : isRising ? .warning : .plain)
+                Format.fitted(reason.meaning, to: canvas.columns - column - 2), row: row,
+                column: column + 2, style: .faint)
         }
+        canvas.cursor = (rows.lowerBound + 1, 0)
+    }
+
+    /// How many reasons may be scrolled away above.
+    static func scrollLimit(_ model: Model) -> Int {
+        max(0, DropReason.allCases.count + 1 - model.bodyRows)
+    }
+
+    private static func line(
+        _ reason: String, _ total: String, _ rate: String, _ last: String, _ source: String
+    ) -> String {
+        reason.filled(to: 20) + total.padded(to: 6) + rate.padded(to: 9) + last.padded(to: 11)
+            + "  " + source.filled(to: 21)
     }
 
     /// Datagrams a second over the last ten seconds.
@@ -40,5 +49,29 @@ nonisolated enum DropsView {
         guard elapsed > 0 else { return nil }
         let count = picture.drops[index].datagrams &- before.drops[index].datagrams
         return Double(count) * 1e9 / Double(elapsed)
+    }
+}
+
+nonisolated extension DropReason {
+    /// What it means, in a few words.
+    fileprivate var meaning: String {
+        switch self {
+        case .unknownSource: "the sender is in no session"
+        case .noPartner: "the second peer is missing"
+        case .unvalidated: "the receiver has not answered yet"
+        case .evicted: "the session was evicted"
+        case .sessionFull: "a third peer registers"
+        case .sessionLimit: "too many sessions"
+        case .halfOpenLimit: "too many waiting sessions of one IP"
+        case .registrationRate: "one IP registers too often"
+        case .draining: "no new sessions"
+        case .refusedSource: "an address that may not register"
+        case .acknowledgementRate: "too many answers to one IP"
+        case .receiveBufferFull: "the relay or its machine is too slow"
+        case .truncated: "longer than the relay receives"
+        case .sendBufferFull: "the network device is too slow"
+        case .tooBig: "longer than the path's MTU"
+        case .unreachable: "no way to the receiver"
+        }
     }
 }

@@ -1,40 +1,67 @@
 internal import RelayCore
 
-/// The relay's events, the latest at the bottom.
+/// The relay's events, the latest at the bottom, with a cursor on one of them.
 nonisolated enum EventsView {
     static func draw(_ model: Model, on canvas: inout Canvas, rows: Range<Int>) {
-        var title = "Events from \(model.eventLevel.name) up"
-        if let session = model.eventSession { title += ", session \(model.shown(session))" }
-        if model.scroll > 0 { title += ", \(model.scroll) back" }
-        if model.events.lost > 0 { title += ", \(model.events.lost) lost" }
-        canvas.put(title, row: rows.lowerBound, column: 0, style: .heading)
-        let room = rows.count - 1
-        let events = model.events.matching(
-            level: model.eventLevel, session: model.eventSession,
-            upTo: model.moment.lastEvent, skipping: model.scroll, limit: room)
-        if events.isEmpty {
+        drawTitle(model, row: rows.lowerBound, on: &canvas)
+        let list = model.eventList
+        if list.events.isEmpty {
             canvas.put("none", row: rows.lowerBound + 1, column: 2, style: .faint)
         }
-        for (row, recorded) in zip(rows.dropFirst(), events) {
+        let shown = list.shown(rows: rows.count - 1)
+        for (row, index) in zip(rows.dropFirst(), shown) {
+            let recorded = list.events[index]
             let text = EventText.line(recorded, model)
             canvas.put(text, row: row, column: 0, style: recorded.event.level.style)
+            guard index == list.selected else { continue }
+            canvas.paint(row: row, columns: 0..<canvas.columns, style: .selection)
+            canvas.cursor = (row, 0)
         }
+    }
+
+    private static func drawTitle(_ model: Model, row: Int, on canvas: inout Canvas) {
+        let list = model.eventList
+        var title = "Events of level \(model.eventLevel.name) and graver"
+        if let session = model.eventSession { title += ", session \(model.shown(session))" }
+        if model.events.lost > 0 { title += ", \(model.events.lost) lost" }
+        let column = canvas.put(title, row: row, column: 0, style: .heading)
+        let place =
+            model.selectedEvent == nil
+            ? "follows the latest" : "\((list.selected ?? 0) + 1) of \(list.events.count)"
+        canvas.put("  " + place, row: row, column: column, style: .faint)
+    }
+}
+
+/// The events that pass the filters, and where among them the cursor and the screen are.
+nonisolated struct EventList: Sendable {
+    /// Oldest first.
+    let events: [RecordedEvent]
+    /// The one with the cursor.
+    let selected: Int?
+    /// The last one on the screen.
+    let bottom: Int
+
+    /// The ones that fit on the screen.
+    func shown(rows: Int) -> Range<Int> {
+        let end = events.isEmpty ? 0 : min(events.count, max(bottom + 1, min(rows, events.count)))
+        return max(0, end - max(0, rows))..<end
     }
 }
 
 /// Events as lines.
 nonisolated enum EventText {
-    /// Age, name, session, and what the event says.
+    /// Time, name, session, and what the event says.
     static func line(_ recorded: RecordedEvent, _ model: Model) -> String {
-        let age = Format.duration(nanoseconds: model.now.nanoseconds(since: recorded.time))
+        let time = Format.clock(unixNanoseconds: model.wallNanoseconds(at: recorded.time))
         let session = recorded.event.session.map { model.shown($0) } ?? "-"
         let more = recorded.suppressed > 0 ? "  (\(recorded.suppressed) more alike)" : ""
         let name = recorded.event.name
-        return "\(age)  \(name.filled(to: 22)) \(session.filled(to: 8))  "
+        return "\(time)  \(name.filled(to: 22)) \(session.filled(to: 8))  "
             + what(recorded.event, model) + more
     }
 
-    private static func what(_ event: RelayEvent, _ model: Model) -> String {
+    /// What an event says beside its name and session.
+    static func what(_ event: RelayEvent, _ model: Model) -> String {
         func shown(_ address: TransportAddress) -> String {
             Format.address(address, isMasked: model.isMasked)
         }
@@ -58,7 +85,7 @@ nonisolated enum EventText {
         case .connectionEstablished(_, let client?, let version, let handshake):
             "client \(client.name)  QUIC \(version)  handshake \(milliseconds(handshake))"
         case .connectionEstablished(_, nil, _, _): "before the relay saw it"
-        case .sessionDiagnosed(_, let diagnosis): diagnosis.sentence
+        case .sessionDiagnosed(_, let diagnosis): "\(diagnosis.kind.name): \(diagnosis.sentence)"
         case .sessionEnded(_, let ending, let a, let b, let life):
             "\(ending.name)  after \(milliseconds(life))"
                 + "  A \(Format.bytes(a.bytes).trimmed)  B \(Format.bytes(b.bytes).trimmed)"

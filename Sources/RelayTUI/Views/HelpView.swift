@@ -3,7 +3,7 @@ internal import RelayCore
 /// The keys of the screen that help was asked on, made from the table of keys.
 nonisolated enum HelpView {
     /// Columns for keys, and for what they do.
-    private static let keyWidth = 12
+    private static let keyWidth = 14
     private static let width = 58
 
     static func draw(_ model: Model, on canvas: inout Canvas, rows: Range<Int>) {
@@ -11,9 +11,9 @@ nonisolated enum HelpView {
         canvas.put(
             "Keys on the screen \(screen.title)", row: rows.lowerBound, column: 0, style: .heading)
         let lines = lines(screen)
-        let room = rows.count - 1
+        let room = max(1, rows.count - 1)
         let columns = max(1, canvas.columns / width)
-        let scroll = min(model.scroll, max(0, lines.count - room * columns))
+        let scroll = min(model.scroll, scrollLimit(model))
         for (index, line) in lines.dropFirst(scroll).enumerated() {
             guard index / room < columns else { break }
             let row = rows.lowerBound + 1 + index % room
@@ -27,6 +27,12 @@ nonisolated enum HelpView {
         }
     }
 
+    /// How many lines may be scrolled away above.
+    static func scrollLimit(_ model: Model) -> Int {
+        let columns = max(1, model.columns / width)
+        return max(0, lines(model.screenBefore).count - max(1, model.bodyRows - 1) * columns)
+    }
+
     /// Every binding with its first two keys, and the language of filters.
     static func lines(_ screen: Screen) -> [(keys: String, help: String)] {
         KeyTable.bindings(on: screen).map { binding in
@@ -35,12 +41,13 @@ nonisolated enum HelpView {
     }
 
     private static let filters = [
-        ("Filters", "words that must all match; with ! before it: must not"),
+        ("Filters", "words that must all match; !word: must not"),
         ("203.0.113", "the beginning of an address"),
         ("5f0c", "the beginning of a session's id"),
         ("why:mute", "a diagnosis, or how it begins"),
         ("phase:1rtt", "also none, initial, handshake"),
-        ("rate>1M", "bits a second; also bytes idle age rtt rebinds drops gaps"),
+        ("rate>1M", "bits a second, from either side"),
+        ("idle>10s", "also: age rtt bytes rebinds drops gaps"),
     ]
 }
 
@@ -69,6 +76,14 @@ nonisolated enum DialogView {
             buttons = [("Enter", "Cancel"), ("d", "Drain, then quit"), ("s", "Stop now")]
         }
         drawBox(lines, buttons, on: &canvas)
+    }
+
+    /// The question in a line, for screens that have room for no more.
+    static func oneLine(_ dialog: Dialog) -> String {
+        switch dialog {
+        case .evict: "Evict? y, or Enter for no"
+        case .quit: "Quit? d drain s stop Enter: no"
+        }
     }
 
     private static func drawBox(

@@ -1,14 +1,16 @@
 internal import RelayCore
 
-/// The table of sessions.
+/// The table of sessions, and below it why the selected one works or does not.
 nonisolated enum SessionsView {
     static func draw(_ model: Model, on canvas: inout Canvas, rows: Range<Int>) {
-        let columns = TableColumn.fitting(model.columns)
-        drawHeading(columns, model, row: rows.lowerBound, on: &canvas)
+        let reasons = Layout.reasonRows(model.rows)
+        let table = rows.lowerBound..<rows.upperBound - reasons
+        let columns = TableColumn.fitting(model.columns, sortedBy: model.order.column)
+        drawHeading(columns, model, row: table.lowerBound, on: &canvas)
         let items = model.items
         let first = model.moment.picture.offset
-        for row in rows.dropFirst() {
-            let index = model.top + row - rows.lowerBound - 1 - first
+        for row in table.dropFirst() {
+            let index = model.top + row - table.lowerBound - 1 - first
             guard items.indices.contains(index) else { continue }
             let item = items[index]
             draw(item, columns, model, row: row, on: &canvas)
@@ -16,38 +18,61 @@ nonisolated enum SessionsView {
             canvas.paint(row: row, columns: 0..<model.columns, style: .selection)
             if model.typedFilter == nil { canvas.cursor = (row, 0) }
         }
-        if items.isEmpty { drawNothing(model, row: rows.lowerBound + 2, on: &canvas) }
+        if items.isEmpty { drawNothing(model, row: table.lowerBound + 2, on: &canvas) }
+        if reasons > 0 {
+            drawReason(model, rows: table.upperBound..<rows.upperBound, on: &canvas)
+        }
         drawCount(model, row: rows.upperBound, on: &canvas)
     }
 
     private static func drawHeading(
-        _ columns: [TableColumn], _ model: Model, row: Int, on canvas: inout Canvas
+        _ columns: [(column: TableColumn, width: Int)], _ model: Model, row: Int,
+        on canvas: inout Canvas
     ) {
         var place = 0
-        for column in columns {
+        for (column, width) in columns {
             let isSorted = column.column == model.order.column
             let arrow = model.order.isDescending ? Glyphs.descending : Glyphs.ascending
-            let text = column.title + (isSorted ? String(arrow) : "")
-            let fitted = Format.fitted(text, to: column.width)
-            let shown = column.isNumber ? fitted.padded(to: column.width) : fitted
-            canvas.put(shown, row: row, column: place, style: isSorted ? .sortedHeading : .heading)
-            place += column.width + 1
+            // The arrow must be seen, if need be in place of the title's end.
+            let title =
+                isSorted ? Format.fitted(column.title, to: width - 1) + String(arrow) : column.title
+            let text = column.isNumber ? title.padded(to: width) : title.filled(to: width)
+            canvas.put(text, row: row, column: place, style: isSorted ? .sortedHeading : .heading)
+            place += width + 1
         }
     }
 
     private static func draw(
-        _ item: SessionItem, _ columns: [TableColumn], _ model: Model, row: Int,
-        on canvas: inout Canvas
+        _ item: SessionItem, _ columns: [(column: TableColumn, width: Int)], _ model: Model,
+        row: Int, on canvas: inout Canvas
     ) {
         var place = 0
-        for column in columns {
-            let (text, style) = column.cell(item, model)
-            let fitted = Format.fitted(text, to: column.width)
-            let shown = column.isNumber ? fitted.padded(to: column.width) : fitted
+        for (column, width) in columns {
+            let (text, style) = column.cell(item, model, width: width)
+            let fitted = Format.fitted(text, to: width)
             canvas.put(
-                shown, row: row, column: place, style: item.ending == nil ? style : .ended)
-            place += column.width + 1
+                column.isNumber ? fitted.padded(to: width) : fitted, row: row, column: place,
+                style: item.ending == nil ? style : .ended)
+            place += width + 1
         }
+    }
+
+    /// What is seen of the selected session, and what to do next.
+    private static func drawReason(_ model: Model, rows: Range<Int>, on canvas: inout Canvas) {
+        guard let item = model.selectedItem else { return }
+        let diagnosis = item.session.diagnosis
+        let seen = item.ending?.sentence ?? diagnosis.sentence
+        let style = item.ending == nil ? diagnosis.kind.style : .ended
+        let name = "\(model.shown(item.session.id)) "
+        let column = canvas.put(name, row: rows.lowerBound, column: 0, style: .faint)
+        let width = canvas.columns - column
+        canvas.put(
+            Format.fitted(seen, to: width), row: rows.lowerBound, column: column, style: style)
+        guard rows.count > 1 else { return }
+        let next = item.ending?.nextStep ?? diagnosis.nextStep
+        guard next != "none" else { return }
+        canvas.put("next".filled(to: column), row: rows.lowerBound + 1, column: 0, style: .faint)
+        canvas.put(Format.fitted(next, to: width), row: rows.lowerBound + 1, column: column)
     }
 
     private static func drawNothing(_ model: Model, row: Int, on canvas: inout Canvas) {
@@ -55,7 +80,9 @@ nonisolated enum SessionsView {
             model.moment.picture.sessionCount == 0
             ? "No sessions. A peer registers with REG:<session id> to this relay's port."
             : "No session matches the filter; Esc empties it."
-        canvas.put(text, row: row, column: 2, style: .faint)
+        for (index, line) in Format.wrapped(text, to: canvas.columns - 4).enumerated() {
+            canvas.put(line, row: row + index, column: 2, style: .faint)
+        }
     }
 
     /// How many sessions there are beside those that are seen.
@@ -64,102 +91,30 @@ nonisolated enum SessionsView {
         guard picture.matchCount > 0 else { return }
         var text = "\(min(picture.matchCount, model.selectedRow + 1)) of \(picture.matchCount)"
         if picture.matchCount < picture.sessionCount { text += " (\(picture.sessionCount) in all)" }
-        if model.holdsOrder { text += ", order held" }
+        if model.isOrderHeld { text += ", order held" }
         canvas.put(text, row: row, endingAt: model.columns, style: .faint)
     }
 }
 
-/// A column of the table of sessions.
-nonisolated struct TableColumn: Sendable {
-    let column: SessionColumn
-    let title: String
-    let width: Int
-    let isNumber: Bool
-    /// Columns of a lower number are kept when there is not room for all.
-    let priority: Int
-
-    /// All columns in their order, 120 columns wide together.
-    static let all: [TableColumn] = [
-        TableColumn(.id, "SESSION", 8, priority: 0),
-        TableColumn(.peerA, "PEER A", 21, priority: 3),
-        TableColumn(.peerB, "PEER B", 21, priority: 4),
-        TableColumn(.phase, "PHASE", 5, priority: 9),
-        TableColumn(.diagnosis, "WHY", 14, priority: 1),
-        TableColumn(.rtt, "RTT ms", 9, isNumber: true, priority: 6),
-        TableColumn(.rateAToB, "A→B", 6, isNumber: true, priority: 2),
-        TableColumn(.rateBToA, "B→A", 6, isNumber: true, priority: 2),
-        TableColumn(.bytes, "TOTAL", 6, isNumber: true, priority: 7),
-        TableColumn(.idle, "IDLE", 5, isNumber: true, priority: 5),
-        TableColumn(.rebinds, "REB", 3, isNumber: true, priority: 8),
-        TableColumn(.age, "AGE", 5, isNumber: true, priority: 8),
-    ]
-
-    private init(
-        _ column: SessionColumn, _ title: String, _ width: Int, isNumber: Bool = false,
-        priority: Int
-    ) {
-        self.column = column
-        self.title = title
-        self.width = width
-        self.isNumber = isNumber
-        self.priority = priority
-    }
-
-    /// The columns for which there is room, the most important first.
-    static func fitting(_ width: Int) -> [TableColumn] {
-        var limit = all.map(\.priority).max() ?? 0
-        while limit > 0 {
-            let columns = all.filter { $0.priority <= limit }
-            let needed = columns.reduce(-1) { $0 + $1.width + 1 }
-            if needed <= width { return columns }
-            limit -= 1
-        }
-        return all.filter { $0.priority == 0 }
-    }
-
-    /// What stands in this column for a session, and how it looks.
-    func cell(_ item: SessionItem, _ model: Model) -> (text: String, style: Style) {
-        let session = item.session
-        let window = model.order.window
-        switch column {
-        case .id: return (model.shown(session.id), .plain)
-        case .peerA: return (address(session.a, model), .plain)
-        case .peerB: return (address(session.b, model), .plain)
-        case .phase: return (session.phase.word, .plain)
-        case .diagnosis:
-            if let ending = item.ending { return (ending.name, .ended) }
-            return (session.diagnosis.kind.name, session.diagnosis.kind.style)
-        case .rtt: return (roundTrips(session), .plain)
-        case .rateAToB: return (rate(session.a, window, model), .plain)
-        case .rateBToA: return (rate(session.b, window, model), .plain)
-        case .bytes:
-            return (Format.bytes(session.forwardedBytes), .plain)
-        case .idle:
-            let heard = max(session.a.lastHeard, session.b.lastHeard)
-            return (age(of: heard, model), .plain)
-        case .rebinds: return ("\(session.rebinds)", session.rebinds > 0 ? .warning : .faint)
-        case .age: return (age(of: session.openedAt, model), .plain)
+nonisolated extension SessionEnding {
+    /// What happened, in a sentence.
+    var sentence: String {
+        switch self {
+        case .idle: "ended: one of its peers was silent for the session timeout"
+        case .displaced: "ended: it was waiting, and a new session needed its place"
+        case .abandoned: "ended: its only peer registered in another session"
+        case .evicted: "evicted: its datagrams are dropped and its id is refused for 2 minutes"
         }
     }
 
-    private func address(_ peer: PeerSnapshot, _ model: Model) -> String {
-        peer.isBound ? Format.address(peer.address, isMasked: model.isMasked) : "-"
-    }
-
-    private func rate(_ peer: PeerSnapshot, _ window: RateWindow, _ model: Model) -> String {
-        Format.rate(bitsPerSecond: peer.bits[window], in: model.rateUnit)
-    }
-
-    private func roundTrips(_ session: SessionSnapshot) -> String {
-        guard let a = session.a.sight.roundTripMicroseconds,
-            let b = session.b.sight.roundTripMicroseconds
-        else { return "-" }
-        return Format.milliseconds(a).trimmed + "/" + Format.milliseconds(b).trimmed
-    }
-
-    private func age(of time: Instant, _ model: Model) -> String {
-        let now = model.moment.picture.totals.time
-        return Format.duration(nanoseconds: now.nanoseconds(since: time))
+    /// What to do next, in a sentence.
+    var nextStep: String {
+        switch self {
+        case .idle: "see whether both programs still run, if they should"
+        case .displaced: "raise --session-limit, or look who opens so many sessions"
+        case .abandoned: "none"
+        case .evicted: "u within 5 s of the eviction restores it whole"
+        }
     }
 }
 
@@ -178,11 +133,10 @@ nonisolated extension QUICPhase {
 nonisolated extension DiagnosisKind {
     /// How bad it is.
     var style: Style {
-        switch self {
-        case .established: .good
-        case .waiting, .handshaking, .idle, .notQUIC, .evicted: .plain
-        case .silent: .warning
-        case .mute, .registersOnly, .twoClients, .versionMismatch, .stalled, .refused, .oneWay: .bad
+        switch grade {
+        case .trouble: self == .silent ? .warning : .bad
+        case .resting: .plain
+        case .expected: self == .established ? .good : .plain
         }
     }
 }
