@@ -11,7 +11,7 @@ RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
 
-.PHONY: help run build test unit simulate allocations e2e fuzz lint clean
+.PHONY: help run demo build test unit simulate allocations e2e fuzz lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -19,6 +19,10 @@ help: ## Show the targets.
 
 run: build ## Build what is out of date and start the relay: make run ARGS="--port 4433"
 	$(RELAY) $(ARGS)
+
+demo: build ## See the relay at work: its dashboard, and simulated traffic of all kinds.
+	$(SWIFT) build -c release --product relay-demo
+	.build/release/relay-demo -- $(ARGS)
 
 build: packages ## Build the relay into .build/release/quic-relay.
 	$(SWIFT) build -c release --product quic-relay

@@ -58,6 +58,13 @@ let package = Package(
         .executableTarget(
             name: "relay-fuzz", dependencies: ["RelayCore"], path: "Tests/RelayFuzz",
             exclude: ["Corpus"], swiftSettings: strict),
+        .executableTarget(
+            name: "relay-demo",
+            dependencies: [
+                "Relay", "RelayCore", "CLinux", "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/RelayDemo", swiftSettings: strict),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "TidyTests", dependencies: ["Relay", "RelayCore"], swiftSettings: strict),
