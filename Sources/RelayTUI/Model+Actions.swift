@@ -70,6 +70,7 @@ nonisolated extension Model {
         case .sessions:
             let items = items
             guard !items.isEmpty else { return }
+            isSelectionChosen = true
             let last = max(moment.picture.matchCount, moment.picture.offset + items.count) - 1
             selectedRow = min(last, max(0, selectedRow + rows))
             let index = selectedRow - moment.picture.offset
@@ -124,6 +125,8 @@ nonisolated extension Model {
             say("no session is selected")
             return
         }
+        // Who looks at it closely means this session, not the row.
+        if screen == .detail { isSelectionChosen = true }
         screenBefore = self.screen
         self.screen = screen
         scroll = 0
@@ -210,6 +213,7 @@ nonisolated extension Model {
     // MARK: Doing something to the relay
 
     mutating func askToEvict() {
+        isSelectionChosen = true
         guard let item = selectedItem, item.ending == nil else {
             say("no session is selected that could be evicted")
             return

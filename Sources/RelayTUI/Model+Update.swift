@@ -98,7 +98,10 @@ nonisolated extension Model {
             top = 0
             return
         }
-        if let position = picture.selectedPosition {
+        if !isSelectionChosen {
+            selected = items[0].session.id
+            selectedRow = picture.offset
+        } else if let position = picture.selectedPosition {
             selectedRow = position
         } else if !items.contains(where: { $0.session.id == selected }) {
             let index = min(max(0, selectedRow - picture.offset), items.count - 1)

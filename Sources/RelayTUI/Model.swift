@@ -76,6 +76,8 @@ nonisolated struct Model: Sendable {
     var columns = 80
     var selected: SessionID?
     var selectedRow = 0
+    /// Whether an operator moved the cursor; until then it is on the first row.
+    var isSelectionChosen = false
     var top = 0
     var scroll = 0
     /// Trouble first.

@@ -52,6 +52,20 @@ struct ScreenTests {
         #expect(canvas[row, 0].style == .selection)
     }
 
+    @Test func theCursorIsOnTheFirstRowUntilItIsMoved() throws {
+        var scene = try Scene(rows: 20)
+        scene.open(5)
+        scene.wait()
+        #expect(scene.model.selected == Scene.id(5))
+        scene.open(3)
+        scene.wait()
+        #expect(scene.model.selected == Scene.id(3) && scene.model.selectedRow == 0)
+        scene.press(.down, .up)
+        scene.open(1)
+        scene.wait(milliseconds: 3_000)
+        #expect(scene.model.selected == Scene.id(3) && scene.model.selectedRow == 1)
+    }
+
     @Test func theFilterHoldsWhileItIsTyped() throws {
         var scene = try scene()
         scene.press(.character("/"))

@@ -133,7 +133,7 @@ nonisolated enum HeaderView {
 
     /// Columns that the text before the graphs takes on wide and on narrow screens, and those of
     /// the graphs' labels.
-    private static let wideColumns = 82
+    private static let wideColumns = 84
     private static let narrowColumns = 50
     private static let graphLabel = 4
 
