@@ -69,17 +69,18 @@ nonisolated enum HeaderView {
         let share = Format.percent(totals.dropped, of: totals.received.datagrams).trimmed
         var line = Fields(row: 1)
         line.add("paired", count(totals.pairedSessions), 4, on: &canvas)
-        line.add("waiting", count(totals.waitingSessions), 4, on: &canvas)
+        line.add("waiting", count(totals.waitingSessions), 3, on: &canvas)
         line.add(
-            "trouble", count(troubled), 4, style: troubled > 0 ? .bad : .plain, on: &canvas)
+            "trouble", count(troubled), 3, style: troubled > 0 ? .bad : .plain, on: &canvas)
         if isWide(canvas) {
             line.add("evicted", count(totals.quarantinedSessions), 3, on: &canvas)
         }
-        line.add("rebinds", count(totals.rebinds.total), 5, on: &canvas)
+        line.add("rebinds", count(totals.rebinds.total), 4, on: &canvas)
         line.add(
             "drops", "\(Format.count(totals.dropped).trimmed) (\(share))", 13,
             style: isDropping ? .warning : .plain, on: &canvas)
-        line.add("of", "\(count(totals.sessionLimit)) sessions", 0, on: &canvas)
+        guard canvas.columns >= wideColumns + graphLabel + 60 + 20 else { return }
+        line.add("room for", "\(count(totals.sessionLimit)) sessions", 0, on: &canvas)
     }
 
     private static func count(_ number: some BinaryInteger) -> String {
