@@ -119,7 +119,7 @@ extension IPAddress {
             let digits = rest.prefix { $0 != UInt8(ascii: ":") }
             guard digits.count <= 4 else { return nil }
             for byte in digits {
-                guard let digit = hexadecimalValue(byte) else { return nil }
+                guard let digit = hexadecimalValue(of: byte) else { return nil }
                 groups[count] = groups[count] << 4 | digit
             }
             count += 1
@@ -176,7 +176,7 @@ struct AddressText: BitwiseCopyable {
         var digits = 0
         for byte in text {
             digits = byte == UInt8(ascii: ":") ? 0 : digits + 1
-            let isAllowed = byte == UInt8(ascii: ":") || hexadecimalValue(byte) != nil
+            let isAllowed = byte == UInt8(ascii: ":") || hexadecimalValue(of: byte) != nil
             guard isAllowed, digits <= 4 else { return nil }
             append(byte)
         }

@@ -81,16 +81,10 @@ struct ConnectionIDTable: ~Copyable {
         if isGiven { peers[peer.index].given |= 1 << UInt8(position) }
     }
 
-    /// Forgets all IDs of a peer and what its headers looked like.
-    mutating func forget(_ peer: PeerNumber) {
-        forgetIDs(of: peer)
-        peers[peer.index] = KnownIDs()
-    }
-
     /// Forgets all IDs of a peer.
     mutating func forgetIDs(of peer: PeerNumber) {
         for position in 0..<KnownIDs.limit { forget(position, of: peer) }
-        peers[peer.index].given = 0
+        peers[peer.index] = KnownIDs()
     }
 
     private mutating func forget(_ position: Int, of peer: PeerNumber) {

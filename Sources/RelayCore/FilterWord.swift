@@ -197,7 +197,8 @@ private func listed(_ names: [String]) -> String {
     names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
 }
 
-private func lowercased(_ character: UInt8) -> UInt8 {
+/// An ASCII letter in lower case, anything else as it is.
+func lowercased(_ character: UInt8) -> UInt8 {
     switch character {
     case UInt8(ascii: "A")...UInt8(ascii: "Z"): character | 0x20
     default: character

@@ -280,7 +280,7 @@ extension RelayEngine {
         for side in Side.allCases {
             let peer = PeerNumber(session: session, side: side)
             forwarder.sights[peer.index] = PeerSight()
-            connectionIDs.forget(peer)
+            connectionIDs.forgetIDs(of: peer)
             if address(of: peer) != nil { peers[peer.index].recognition = Recognition() }
         }
     }

@@ -193,7 +193,7 @@ struct SessionIDPrefix: BitwiseCopyable {
                 mayHaveDash = false
                 continue
             }
-            guard digits < 32, let digit = hexadecimalValue(byte) else { return nil }
+            guard digits < 32, let digit = hexadecimalValue(of: byte) else { return nil }
             let shift = UInt64(60 - 4 * (digits % 16))
             if digits < 16 {
                 id.high |= digit << shift
@@ -211,16 +211,5 @@ struct SessionIDPrefix: BitwiseCopyable {
     @inline(__always)
     func matches(_ other: SessionID) -> Bool {
         other.high & mask.high == id.high && other.low & mask.low == id.low
-    }
-}
-
-// MARK: - Characters
-
-/// The value of a hexadecimal digit in lower case.
-func hexadecimalValue(_ character: UInt8) -> UInt64? {
-    switch character {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt64(character - UInt8(ascii: "0"))
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt64(character - UInt8(ascii: "a") + 10)
-    default: nil
     }
 }

@@ -75,7 +75,7 @@ enum SessionQuantity: UInt8, BitwiseCopyable, CaseIterable {
         let number = text.prefix { isDigit($0) || $0 == UInt8(ascii: ".") }
         let unit = text[number.endIndex...]
         if unit.isEmpty { return scaled(number, by: bareFactor) }
-        guard let known = units.first(where: { unit.elementsEqual($0.name.utf8.map(lower)) })
+        guard let known = units.first(where: { unit.elementsEqual($0.name.utf8.map(lowercased)) })
         else { return nil }
         return scaled(number, by: known.factor)
     }
@@ -178,5 +178,3 @@ private func wholeBits(_ rate: Float) -> UInt64 {
 private func isDigit(_ character: UInt8) -> Bool {
     character >= UInt8(ascii: "0") && character <= UInt8(ascii: "9")
 }
-
-private func lower(_ character: UInt8) -> UInt8 { character | 0x20 }

@@ -67,7 +67,7 @@ import Testing
             let id = Array(prefixes[random.below(4)].prefix(length))
             switch random.below(20) {
             case 0:
-                table.forget(number)
+                table.forgetIDs(of: number)
                 model.known[peer] = []
             case 1:
                 table.forgetIDs(of: number)
@@ -193,7 +193,7 @@ import Testing
                 }
                 for peer in 0..<8 {
                     if round % 2 == 0 {
-                        table.forget(PeerNumber(rawValue: UInt32(peer)))
+                        table.forgetIDs(of: PeerNumber(rawValue: UInt32(peer)))
                     } else {
                         table.forgetIDs(of: PeerNumber(rawValue: UInt32(peer)))
                     }
