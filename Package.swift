@@ -83,7 +83,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "RelayTUITests", dependencies: ["RelayTUI", "RelayCore"], swiftSettings: strict),
+            name: "RelayTUITests", dependencies: ["RelayTUI", "RelayCore", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "ProgramTests", dependencies: ["quic-relay", "TestSupport"],
             swiftSettings: strict),
