@@ -218,9 +218,11 @@ extension RelayEngine {
         let sight = sights[session]
         if let round = sight.handshakeMicrosecondsA {
             sights[session].spin.noteHandshake(microseconds: round, of: .a)
+            handshakeRoundTrips.add(UInt64(round))
         }
         if let round = sight.handshakeMicrosecondsB {
             sights[session].spin.noteHandshake(microseconds: round, of: .b)
+            handshakeRoundTrips.add(UInt64(round))
         }
         log.record(
             .connectionEstablished(

@@ -73,6 +73,10 @@ public struct RelayEngine: ~Copyable {
     var totals: TotalMeters
     /// How often peers changed their addresses.
     public internal(set) var rebinds = RebindTally()
+    /// The round trips of the legs in handshakes, in microseconds.
+    var handshakeRoundTrips = Histogram.roundTrips
+    /// How long sessions lived that have ended, in seconds.
+    var sessionLives = Histogram.lives
     let hash: KeyedHash
 
     /// Own addresses that are told from sources: far more than a host's interfaces.
@@ -106,9 +110,9 @@ public struct RelayEngine: ~Copyable {
 
     /// The memory that the tables take when they are full, in bytes.
     ///
-    /// A session's peers take 2 × (64 + 64 + 192 + 32) B, its own record and sight 56 + 280 B, its
+    /// A session's peers take 2 × (64 + 64 + 192 + 32) B, its own record and sight 72 + 280 B, its
     /// peers' sources 2 × 56 B, links 40 B and the five indexes 208 to 416 B, together some
-    /// 1,450 B. The indexes are touched at the start, the rest as far as it is used.
+    /// 1,470 B. The indexes are touched at the start, the rest as far as it is used.
     public static func byteCount(configuration: RelayConfiguration) -> Int {
         let recordCount = SessionTable.recordCount(limit: configuration.sessionLimit)
         let peerLimit = 2 * recordCount
@@ -247,11 +251,13 @@ public struct RelayEngine: ~Copyable {
     /// Records that a session ended, with what it carried.
     mutating func recordEnd(of session: Int, _ ending: SessionEnding, at now: Instant) {
         let a = PeerNumber(session: session, side: .a)
+        let life = now.nanoseconds(since: sessions.records[session].openedAt)
+        sessionLives.add(life / Nanoseconds.perSecond)
         log.record(
             .sessionEnded(
                 id(session), ending, aForwarded: forwarder.entries[a.index].forwarded,
                 bForwarded: forwarder.entries[a.partner.index].forwarded,
-                lifeNanoseconds: now.nanoseconds(since: sessions.records[session].openedAt)),
+                lifeNanoseconds: life),
             at: now)
     }
 }

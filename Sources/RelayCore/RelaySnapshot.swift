@@ -115,6 +115,10 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
     public var drops = DropTally()
     /// How often a peer's address changed.
     public var rebinds = RebindTally()
+    /// The round trips of the legs in handshakes, in microseconds.
+    public var handshakeRoundTrips = Histogram.roundTrips
+    /// How long sessions lived that have ended, in seconds.
+    public var sessionLives = Histogram.lives
     /// Events that were left out because too many were alike.
     public var suppressedEvents: UInt64 = 0
     /// What is forwarded, in bits a second.
@@ -223,6 +227,8 @@ extension RelayEngine {
         result.dropped = counters.dropped
         result.drops = counters.tally
         result.rebinds = rebinds
+        result.handshakeRoundTrips = handshakeRoundTrips
+        result.sessionLives = sessionLives
         result.suppressedEvents = log.suppressed
         result.bits = totals.bits.rates
         result.datagrams = totals.datagrams.rates

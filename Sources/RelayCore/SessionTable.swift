@@ -28,7 +28,7 @@ public enum SessionPlace: UInt8, BitwiseCopyable, CaseIterable, Sendable {
 
 /// All sessions by number and by id, in a fixed number of records.
 ///
-/// A record costs 56 B, its links 8 B, its place in the index 16 to 32 B. Records are touched only
+/// A record costs 72 B, its links 8 B, its place in the index 16 to 32 B. Records are touched only
 /// when they are first used, so the system backs no more than the largest number ever held.
 struct SessionTable: ~Copyable {
     /// Evicted sessions that are remembered: beyond this the one evicted first is let go.
