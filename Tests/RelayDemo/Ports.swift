@@ -1,8 +1,8 @@
 import CLinux
 import Glibc
 
-// The only file of the target with unsafe code. Sound throughout: every pointer points to a value
-// or an array of the caller that is there until the call returns, and lengths are taken from it.
+// Sound throughout: every pointer points to a value or an array of the caller that is there until
+// the call returns, and lengths are taken from it.
 
 /// An IPv4 address of this host and one of the ports below.
 struct Place: Hashable {

@@ -166,10 +166,11 @@ extension Traffic {
         peers[peer].spin = false
         peers[peer].heardAt = now
         guard isFirst else { return }
-        for number in role(of: peer).flows.indices {
+        for (number, flow) in role(of: peer).flows.enumerated() {
+            // Spread, so that what is sent seldom is not sent by all at once.
             schedule(
                 .flow(peer: peer, number: number), in: peer / 2,
-                after: seconds + random.fraction() / 10)
+                after: seconds + random.fraction() * flow.everyMilliseconds / 1_000)
         }
     }
 
