@@ -11,7 +11,7 @@ RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
 
-.PHONY: help run demo build test unit simulate allocations e2e fuzz lint clean
+.PHONY: help run demo build test unit simulate allocations e2e cost fuzz lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -44,6 +44,10 @@ allocations: checks ## Heap allocations of a forwarding relay: none.
 
 e2e: build $(PYTHON) ## Real QUIC programs and raw sockets through the relay.
 	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) $(PYTHON) -m pytest Tests/EndToEnd
+
+cost: build ## Measure what the dashboard costs, ten minutes: make cost ARGS="--only 50"
+	$(SWIFT) build -c release --product relay-demo
+	python3 Tests/EndToEnd/dashboard_cost.py $(ARGS)
 
 # Dead code must not be stripped: the linker takes libFuzzer's counters for dead.
 fuzz: packages ## Feed the reader and the relay mutated input: make fuzz FUZZ_SECONDS=600
