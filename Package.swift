@@ -86,7 +86,7 @@ let package = Package(
             name: "RelayTUITests", dependencies: ["RelayTUI", "RelayCore", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "ProgramTests", dependencies: ["quic-relay", "TestSupport"],
+            name: "ProgramTests", dependencies: ["quic-relay", "relay-demo", "TestSupport"],
             swiftSettings: strict),
     ]
 )
