@@ -146,6 +146,9 @@ public final class Dashboard {
         guard isAsked || isFrozen, let picture = link.takePicture(model.request) else { return }
         isAsked = false
         model.show(picture)
+        // Which rows are seen may follow from the picture itself: a filter leaves fewer than were
+        // scrolled over, or the session that the cursor is on has gone far up or down.
+        if model.lacksRows, let rest = link.takePicture(model.request) { model.show(rest) }
         let wait = UInt64(model.refreshMilliseconds) * Nanoseconds.perMillisecond
         pictureAt = link.now.advanced(byNanoseconds: wait)
     }

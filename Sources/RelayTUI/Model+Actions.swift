@@ -60,6 +60,15 @@ nonisolated extension Model {
         return PictureRequest(query: query, wantsOrder: holdsOrder && heldOrder == nil)
     }
 
+    /// Whether the picture has no rows for some of the places on the screen.
+    var lacksRows: Bool {
+        let seen = min(top, picture.matchCount)..<min(top + page, picture.matchCount)
+        let first = picture.offset
+        let end = first + picture.sessions.count
+        return screen == .sessions && !seen.isEmpty
+            && (seen.lowerBound < first || end < seen.upperBound)
+    }
+
     /// Whether rows keep their places: because it was asked for, or the cursor was just moved.
     var holdsOrder: Bool { isOrderHeld || now < orderHeldUntil }
 
