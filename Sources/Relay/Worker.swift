@@ -11,6 +11,8 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     private var knownLocals = 1
     private var knownDrops: UInt32 = 0
     private var dropsDueAt = Instant.origin
+    /// Whether something is still due that the last turn had no time for.
+    private var isBehind = false
     private let address: TransportAddress
     /// The engine, for whoever asks or commands between two turns.
     var engine: RelayEngine
@@ -33,7 +35,7 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     /// Receives and forwards one batch, after waiting for its first datagram if asked to, and does
     /// what is due by then. Returns why the system would not let it receive, if it would not.
     mutating func turn(waits: Bool, clock: () -> Instant) -> Errno? {
-        let failure = receiver.receive(from: &calls, waits: waits)
+        let failure = receiver.receive(from: &calls, waits: waits && !isBehind)
         let now = clock()
         if receiver.locals.count != knownLocals { noteNewLocals() }
         if receiver.batch.count > 0 {
@@ -44,7 +46,9 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
                 engine.note(.offloadDisabled(errno: errno.code), at: now)
             }
         }
-        engine.advance(to: now)
+        // No more than a step, as datagrams may have come meanwhile.
+        engine.advance(to: now, stepLimit: 1)
+        isBehind = now >= engine.nextDeadline
         if now >= dropsDueAt { noteReceiveDrops(at: now) }
         return failure
     }

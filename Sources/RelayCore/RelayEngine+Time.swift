@@ -51,12 +51,19 @@ extension RelayEngine {
 
     /// Does what is due: ends silent sessions and quarantines, takes rates, notices that draining
     /// is over. Cheap when nothing is due. Called late it catches up, by one pass at the most.
-    public mutating func advance(to now: Instant) {
+    ///
+    /// With `stepLimit` it does no more than so many steps of the sweep; then `nextDeadline` is not
+    /// after `now` for as long as there are others.
+    public mutating func advance(to now: Instant, stepLimit: Int = .max) {
         guard now >= sweep.nextStepAt else { return }
         if now.nanoseconds(since: sweep.nextStepAt) > Sweep.passNanoseconds {
             sweep.nextStepAt = Instant(nanoseconds: now.nanoseconds - Sweep.passNanoseconds)
         }
-        while now >= sweep.nextStepAt { takeStep(at: now) }
+        var steps = 0
+        while now >= sweep.nextStepAt, steps < stepLimit {
+            takeStep(at: now)
+            steps += 1
+        }
     }
 
     private mutating func takeStep(at now: Instant) {

@@ -126,6 +126,24 @@ import Testing
         }
     }
 
+    /// So that a datagram that comes meanwhile waits for one step, however late the relay is.
+    @Test func catchingUpCanBeInterrupted() throws {
+        var relay = try TestRelay()
+        relay.open(id, a, b)
+        var deadline = relay.engine.nextDeadline
+        let late = relay.now.advanced(byNanoseconds: 950 * Nanoseconds.perMillisecond)
+        var steps = 0
+        while deadline <= late {
+            relay.engine.advance(to: late, stepLimit: 1)
+            #expect(relay.engine.nextDeadline == deadline.advanced(byNanoseconds: 100_000_000))
+            deadline = relay.engine.nextDeadline
+            steps += 1
+        }
+        #expect(steps == 10 || steps == 9)
+        relay.engine.advance(to: late, stepLimit: 1)
+        #expect(relay.engine.nextDeadline == deadline)
+    }
+
     @Test func advancingEarlyDoesNothing() throws {
         var relay = try TestRelay()
         relay.wait(milliseconds: 250)

@@ -50,12 +50,15 @@ final class ScriptedCalls: MessageCalls {
     var takeLimit = 64
     /// What `receiveDrops` says.
     var drops: UInt32 = 0
+    /// Whether each call to receive would have waited.
+    private(set) var waits: [Bool] = []
     /// What was taken, in order.
     private(set) var taken: [SentMessage] = []
     /// How many messages each call to send was given.
     private(set) var offered: [Int] = []
 
     func receive(_ messages: MessageHeaders, waits: Bool) -> SystemResult {
+        self.waits.append(waits)
         #expect(messages.count == ReceiveBatch.slotLimit)
         let areReady = (0..<messages.count).allSatisfy { messages.isReadyToReceive($0) }
         #expect(areReady, "every length is reset before a receive")
@@ -88,6 +91,7 @@ final class ScriptedCalls: MessageCalls {
     /// Forgets what was sent.
     func forget() {
         taken = []
+        waits = []
         offered = []
     }
 
