@@ -78,7 +78,9 @@ nonisolated struct Canvas: Equatable, Sendable {
         switch character.value {
         case 0x20...0x7e: character
         // Latin letters, dashes, arrows, box drawing, block elements, geometric shapes: the ones
-        // that our own texts use, all of them one column wide.
+        // that our own texts use. All of them are one column wide but for those left out: a soft
+        // hyphen, which some terminals do not show, and two squares that count as emoji.
+        case 0xad, 0x25fd, 0x25fe: "?"
         case 0xa0...0x17f, 0x2010...0x2027, 0x2190...0x21ff, 0x2500...0x25ff: character
         default: "?"
         }
