@@ -97,7 +97,10 @@ public struct HeadlessRelay: ~Copyable {
 
     private mutating func logSummary(_ name: String, at now: Instant) {
         summaryAt = now.advanced(byNanoseconds: HeadlessRelay.summaryNanoseconds)
-        let totals = service.totals
+        guard let totals = service.totals else {
+            events.log(.warning, name, ["totals": "not known"])
+            return
+        }
         let isQuiet =
             totals.received == summarized.received
             && totals.suppressedEvents == summarized.suppressedEvents

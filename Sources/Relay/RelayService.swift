@@ -67,8 +67,9 @@ public final class RelayService: Sendable {
     /// were lost because nobody took them.
     public func takeEvents() -> [RecordedEvent] { mailbox.takeEvents() }
 
-    /// The totals of at most a second ago; the last ones once the relay has ended.
-    public var totals: RelayTotals { mailbox.totals }
+    /// The totals of at most a second ago; the last ones once the relay has ended. Nothing if a
+    /// thread that crashed keeps them from being read.
+    public var totals: RelayTotals? { mailbox.totals }
 
     /// Leaves a command for the relay, which takes it within 100 ms; its effect is an event. Says
     /// whether there was room for it: 1,024 may wait.
