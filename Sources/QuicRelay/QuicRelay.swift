@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Relay
 
 /// The program: reads its arguments, does what they say, says in one line what went wrong.
 @main
@@ -14,6 +15,9 @@ struct QuicRelay: ParsableCommand {
     static func main() {
         // Whoever closes our output gets no more of it; that is no reason to end.
         _ = signal(SIGPIPE, SIG_IGN)
+        // Nor is it one to stop that a line, or a look at the keyboard, comes from the background.
+        _ = signal(SIGTTOU, SIG_IGN)
+        _ = signal(SIGTTIN, SIG_IGN)
         let given = Array(CommandLine.arguments.dropFirst())
         do {
             var command = try parseAsRoot(
@@ -35,8 +39,7 @@ struct QuicRelay: ParsableCommand {
 
     /// Writes a line to standard error.
     static func say(_ message: String) {
-        let line = "quic-relay: \(message)\n"
-        // Sound: the call reads as many bytes of the string as it is told there are.
-        _ = unsafe write(STDERR_FILENO, line, line.utf8.count)
+        LogOutput(descriptor: STDERR_FILENO).write(
+            "quic-relay: \(message)\n", isWorthWaitingFor: true)
     }
 }

@@ -21,10 +21,11 @@ public struct LineLogHandler: LogHandler {
     /// See `LogHandler`.
     public var metadata: Logger.Metadata = [:]
 
-    /// Writes to an open descriptor, such as 1, the standard output.
-    public init(format: LogFormat, descriptor: Int32) {
+    /// Writes to an open descriptor, such as 1, the standard output. Should that be a terminal that
+    /// hangs up, lines go to `fallback`; to nowhere if that has hung up, too.
+    public init(format: LogFormat, descriptor: Int32, fallback: Int32? = nil) {
         self.format = format
-        output = LogOutput(descriptor: descriptor)
+        output = LogOutput(descriptor: descriptor, fallback: fallback)
     }
 
     /// See `LogHandler`.

@@ -20,7 +20,7 @@ struct StyleTests {
         "Sources/Relay/Syscall.swift", "Sources/Relay/SystemThread.swift",
         "Sources/RelayTUI/Dashboard.swift", "Sources/RelayTUI/Export.swift",
         "Sources/RelayTUI/Terminal.swift",
-        "Sources/QuicRelay/Environment.swift", "Sources/QuicRelay/QuicRelay.swift",
+        "Sources/QuicRelay/Environment.swift",
     ]
 
     private static func swiftFiles() throws -> [SourceFile] {
