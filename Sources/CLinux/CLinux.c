@@ -4,8 +4,11 @@
 #include <linux/sock_diag.h>
 #include <linux/udp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -57,6 +60,40 @@ int clinux_is_ignored(int number) {
 
 void clinux_name_thread(const char *name) {
     pthread_setname_np(pthread_self(), name);
+}
+
+/* Enough for the registers of any processor (11 KiB with AMX) and for what a handler calls. */
+enum { signal_stack_bytes = 64 * 1024 };
+
+void *clinux_add_signal_stack(void) {
+    void *memory = malloc(signal_stack_bytes);
+    if (memory == NULL) {
+        return NULL;
+    }
+    stack_t stack = { .ss_sp = memory, .ss_size = signal_stack_bytes };
+    sigaltstack(&stack, NULL);
+    return memory;
+}
+
+void clinux_remove_signal_stack(void *memory) {
+    stack_t none = { .ss_flags = SS_DISABLE };
+    sigaltstack(&none, NULL);
+    free(memory);
+}
+
+int clinux_wait_for_word(int fd) {
+    for (;;) {
+        struct pollfd file = { .fd = fd, .events = POLLIN };
+        uint64_t word = 0;
+        if (poll(&file, 1, -1) == 1 && read(fd, &word, sizeof word) == sizeof word) {
+            return (int)word;
+        }
+    }
+}
+
+const char *clinux_signal_name(int number) {
+    const char *name = sigabbrev_np(number);
+    return name != NULL ? name : "unknown";
 }
 
 static void do_nothing(int number) {

@@ -4,17 +4,26 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <termios.h>
 #include <unistd.h>
 
 static SCREEN *screen;
 static FILE *output;
 static FILE *input;
 static off_t taken;
+static bool colors;
+
+/* The file begins anew, so that it never grows beyond a frame. */
+static void drop_output(void) {
+    fflush(output);
+    if (ftruncate(fileno(output), 0) == 0) {
+        rewind(output);
+        taken = 0;
+    }
+}
 
 bool cncurses_can_draw(const char *name) {
     int status = 0;
@@ -27,12 +36,22 @@ bool cncurses_can_draw(const char *name) {
     return can_draw;
 }
 
-bool cncurses_is_utf8(void) {
-    setlocale(LC_CTYPE, "");
-    return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+bool cncurses_use_locale(const char *name) {
+    return setlocale(LC_CTYPE, name) != NULL && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 }
 
-bool cncurses_open(const char *type, int height, int width) {
+bool cncurses_is_foreground(int descriptor) {
+    pid_t group = tcgetpgrp(descriptor);
+    return group < 0 || group == getpgrp();
+}
+
+bool cncurses_was_sent_to_background(void) {
+    struct sigaction interrupt, quit;
+    return sigaction(SIGINT, NULL, &interrupt) == 0 && interrupt.sa_handler == SIG_IGN
+           && sigaction(SIGQUIT, NULL, &quit) == 0 && quit.sa_handler == SIG_IGN;
+}
+
+bool cncurses_open(const char *type, int height, int width, bool uses_colors) {
     int memory = memfd_create("quic-relay-screen", MFD_CLOEXEC);
     if (memory < 0) {
         return false;
@@ -40,12 +59,22 @@ bool cncurses_open(const char *type, int height, int width) {
     output = fdopen(memory, "w");
     input = fopen("/dev/null", "re");
     if (output == NULL || input == NULL) {
+        if (output == NULL) {
+            close(memory);
+        }
         cncurses_close();
         return false;
     }
-    setlocale(LC_CTYPE, "");
-    /* The size is told, not asked for: the library sees a file, not the terminal. */
+    /* The size is told below, not asked for: the library sees a file, not the terminal. It starts
+     * with the one in the database; where there is none, as for the Linux console, it has to be
+     * allowed to start with LINES and COLUMNS or with 24 and 80. */
     use_env(FALSE);
+    int status = 0;
+    bool has_size = setupterm(type, memory, &status) == OK && lines > 0 && columns > 0;
+    if (status == 1) {
+        del_curterm(cur_term);
+    }
+    use_env(!has_size);
     screen = newterm(type, output, input);
     if (screen == NULL) {
         cncurses_close();
@@ -55,20 +84,47 @@ bool cncurses_open(const char *type, int height, int width) {
     raw();
     noecho();
     nonl();
-    if (has_colors()) {
+    colors = uses_colors && has_colors();
+    if (colors) {
         start_color();
         use_default_colors();
         for (short color = 0; color < 8; color++) {
             init_pair((short)(color + 1), color, -1);
         }
     }
-    cncurses_resize(height, width);
+    /* What the library says when it starts is for the size that it starts with, such as which rows
+     * scroll. It is made to say all of that, which is thrown away and said again for this size. */
+    doupdate();
+    resizeterm(height, width);
+    cncurses_prepare_last(height);
+    cncurses_enter();
     return true;
 }
 
-bool cncurses_has_colors(void) { return has_colors(); }
+bool cncurses_has_colors(void) { return colors; }
 
-void cncurses_resize(int height, int width) { resizeterm(height, width); }
+/* Puts strings of the terminal's database into the output, ahead of the library's next. */
+static int put_byte(int byte) { return fputc(byte, output); }
+
+static void put_string(const char *string) {
+    if (string != NULL) {
+        tputs(string, 1, put_byte);
+        fflush(output);
+    }
+}
+
+/* All rows scroll. The library believes in what it said when it started. */
+static void scroll_everywhere(void) {
+    if (change_scroll_region != NULL) {
+        put_string(tparm(change_scroll_region, 0L, (long)(LINES - 1)));
+    }
+}
+
+void cncurses_resize(int height, int width) {
+    resizeterm(height, width);
+    scroll_everywhere();
+    cncurses_prepare_last(height);
+}
 
 void cncurses_repaint(void) { clearok(curscr, TRUE); }
 
@@ -79,7 +135,7 @@ void cncurses_put(int row, int column, const uint32_t *characters, int count, in
     set |= attributes & CNCURSES_DIM ? A_DIM : 0;
     set |= attributes & CNCURSES_REVERSE ? A_REVERSE : 0;
     set |= attributes & CNCURSES_UNDERLINE ? A_UNDERLINE : 0;
-    attr_set(set, (short)(has_colors() ? color + 1 : 0), NULL);
+    attr_set(set, (short)(colors ? color + 1 : 0), NULL);
     /* The last place of the screen is filled all the same when the cursor cannot go on from it. */
     mvaddnwstr(row, column, (const wchar_t *)characters, count);
 }
@@ -114,8 +170,17 @@ void cncurses_end_frame(int row, int column) {
 
 void cncurses_leave(void) {
     curs_set(1);
-    endwin();
-    fflush(output);
+    drop_output();
+}
+
+void cncurses_enter(void) {
+    drop_output();
+    put_string(enter_ca_mode);
+    put_string(exit_attribute_mode);
+    put_string(exit_insert_mode);
+    put_string(enter_am_mode);
+    scroll_everywhere();
+    cncurses_repaint();
 }
 
 ssize_t cncurses_take(void *bytes, size_t size) {
@@ -125,10 +190,8 @@ ssize_t cncurses_take(void *bytes, size_t size) {
         taken += count;
         return count;
     }
-    /* All is taken: the file begins anew, so that it never grows beyond a frame. */
-    if (taken > 0 && ftruncate(memory, 0) == 0) {
-        rewind(output);
-        taken = 0;
+    if (taken > 0) {
+        drop_output();
     }
     return 0;
 }
@@ -140,8 +203,13 @@ ssize_t cncurses_send(int descriptor, const void *bytes, size_t count) {
 
 ssize_t cncurses_receive(int descriptor, void *bytes, size_t size) {
     ssize_t received = read(descriptor, bytes, size);
-    /* The end of a terminal's input is its end. */
-    return received > 0 ? received : received < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+    if (received > 0) {
+        return received;
+    }
+    /* Nothing to read, or the end of the input, or an error may all come of a mode that somebody
+     * else has set, or of being in the background; a terminal that is gone has hung up. */
+    struct pollfd file = {.fd = descriptor};
+    return poll(&file, 1, 0) == 1 && (file.revents & (POLLHUP | POLLERR | POLLNVAL)) ? -1 : 0;
 }
 
 void cncurses_close(void) {
@@ -158,38 +226,3 @@ void cncurses_close(void) {
         input = NULL;
     }
 }
-
-/* The rescue. A handler may use only what these variables hold when it runs (signal-safety(7)). */
-static struct termios rescue_mode;
-static char rescue_text[512];
-static size_t rescue_length;
-static volatile sig_atomic_t rescue_descriptor = -1;
-static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGABRT};
-
-static void rescue(int number) {
-    int descriptor = rescue_descriptor;
-    if (descriptor >= 0) {
-        rescue_descriptor = -1;
-        ssize_t ignored = write(descriptor, rescue_text, rescue_length);
-        (void)ignored;
-        tcsetattr(descriptor, TCSANOW, &rescue_mode);
-    }
-    /* The default action is in place again: it ends the process with this signal's status. */
-    raise(number);
-}
-
-void cncurses_rescue(int descriptor, const void *mode, const char *text, size_t length) {
-    memcpy(&rescue_mode, mode, sizeof rescue_mode);
-    rescue_length = length < sizeof rescue_text ? length : sizeof rescue_text;
-    memcpy(rescue_text, text, rescue_length);
-    rescue_descriptor = descriptor;
-    struct sigaction action = {0};
-    action.sa_handler = rescue;
-    action.sa_flags = (int)(SA_RESETHAND | SA_NODEFER | SA_ONSTACK);
-    sigemptyset(&action.sa_mask);
-    for (size_t index = 0; index < sizeof fatal_signals / sizeof *fatal_signals; index++) {
-        sigaction(fatal_signals[index], &action, NULL);
-    }
-}
-
-void cncurses_no_rescue(void) { rescue_descriptor = -1; }

@@ -31,6 +31,7 @@ extension SignalDescriptor: SignalSource {
         case .stop: .stop
         case .hangUp: .hangUp
         case .resize: .resize
+        case .resume: .resume
         case nil: nil
         }
     }

@@ -100,44 +100,56 @@ struct Serve: ParsableCommand {
             usesOffload: !noOffload)
         let format = logFormat
         let logger = Logger(label: "quic-relay") { _ in
-            LineLogHandler(format: format, descriptor: STDOUT_FILENO)
+            LineLogHandler(format: format, descriptor: STDOUT_FILENO, fallback: STDERR_FILENO)
         }
         let hasDashboard = !noTUI && !isHeadlessForAReason()
         do {
             // Before any thread is started, which would get the signals otherwise.
             let signals = try SignalDescriptor()
             let service = try RelayService(limits, socket: socket, logLevel: logLevel)
+            var takeover: HeadlessRelay.Takeover?
             if hasDashboard {
-                switch try MainActor.assumeIsolated({ try showDashboard(service, signals) }) {
-                case .stop:
-                    service.stop()
-                    return
-                case .hangUp, .detach: break
+                let understudy = try Understudy(
+                    service, limits, logger: logger, logLevel: logLevel, drainSeconds: drainSecs,
+                    exitStatus: EX_SOFTWARE)
+                let outcome = try MainActor.assumeIsolated {
+                    try showDashboard(service, signals, understudy)
+                }
+                switch outcome {
+                case .stop, .detach: return service.stop()
+                case .terminate where drainSecs == 0: return service.stop()
+                case .terminate: takeover = .endRequested
+                case .hangUp: takeover = .terminalGone
+                case nil: break
                 }
             }
             var relay = HeadlessRelay(
                 service, limits, signals: signals, logger: logger, logLevel: logLevel,
-                drainSeconds: drainSecs)
+                drainSeconds: drainSecs, after: takeover)
             relay.run()
         } catch let error as SystemError {
             QuicRelay.fail(error.description, code: error.exitCode)
         }
     }
 
-    /// Shows the dashboard until it is left.
+    /// Shows the dashboard until it is left; says nothing if it cannot be shown.
     @MainActor
     private func showDashboard(
-        _ service: RelayService, _ signals: borrowing SignalDescriptor
-    ) throws -> Dashboard.Outcome {
+        _ service: RelayService, _ signals: borrowing SignalDescriptor, _ understudy: Understudy
+    ) throws -> Dashboard.Outcome? {
+        // It would stop the relay. The dashboard reads Ctrl-Z as a key, so this comes from
+        // elsewhere.
+        _ = signal(SIGTSTP, SIG_IGN)
         let dashboard: Dashboard
         do {
             dashboard = try Dashboard(
                 InProcessLink(service), name: "\(service.socket.address)", isInProcess: true,
                 path: "/dev/tty", type: Environment.value(of: "TERM") ?? "",
-                usesColors: Environment.value(of: "NO_COLOR").map(\.isEmpty) ?? true)
+                usesColors: Environment.value(of: "NO_COLOR").map(\.isEmpty) ?? true,
+                heir: understudy.descriptor)
         } catch {
             QuicRelay.say("running headless: \(error.reason)")
-            return .hangUp
+            return nil
         }
         return dashboard.run(signals: signals)
     }

@@ -4,17 +4,19 @@ public import RelayCore
 /// Turns events into log lines.
 public struct EventLogger {
     private var logger: Logger
-    private var lastSequence: UInt64 = 0
+    private var lastSequence: UInt64?
 
-    /// Logs to `logger` from its level up, until an event changes the level.
-    public init(_ logger: Logger, level: LogLevel) {
+    /// Logs to `logger` from its level up, until an event changes the level. The first event comes
+    /// after the one with the number `sequence`; nothing is missed before it if that is not known.
+    public init(_ logger: Logger, level: LogLevel, after sequence: UInt64? = 0) {
         self.logger = logger
+        lastSequence = sequence
         self.logger.logLevel = Logger.Level(level)
     }
 
     /// Logs an event, and first that some were lost if there is a gap before it.
     public mutating func log(_ recorded: RecordedEvent) {
-        if recorded.sequence > lastSequence + 1 {
+        if let lastSequence, recorded.sequence > lastSequence + 1 {
             let lost = recorded.sequence - lastSequence - 1
             logger.warning("events_lost", metadata: ["count": "\(lost)"])
         }

@@ -1,17 +1,17 @@
 internal import Synchronization
 
-/// Carries a socket into the thread that will own it.
+/// Carries something into the thread that will own it.
 ///
 /// A closure cannot own what is not copyable and give it away when it runs; this can, once.
-final class Handover: Sendable {
-    private let socket: Mutex<DatagramSocket?>
+final class Handover<Value: ~Copyable>: Sendable {
+    private let value: Mutex<Value?>
 
-    init(_ socket: consuming sending DatagramSocket) {
-        self.socket = Mutex(socket)
+    init(_ value: consuming sending Value) {
+        self.value = Mutex(value)
     }
 
-    /// The socket, for the first who asks.
-    func take() -> DatagramSocket? {
-        socket.withLock { $0.take() }
+    /// What it carries, for the first who asks.
+    func take() -> sending Value? {
+        value.withLock { $0.take() }
     }
 }

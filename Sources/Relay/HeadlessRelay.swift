@@ -1,36 +1,74 @@
+internal import CLinux
 internal import Glibc
 public import Logging
 public import RelayCore
 
 /// The relay as a server runs it: no screen, one log line for each event, a summary a minute.
 public struct HeadlessRelay: ~Copyable {
+    /// What happened to the dashboard that the relay was started with.
+    public enum Takeover: Equatable, Sendable {
+        /// Its terminal is gone.
+        case terminalGone
+        /// Its thread has crashed with this signal.
+        case dashboardCrashed(signal: Int32)
+        /// It was left because a signal asks for the relay's end.
+        case endRequested
+    }
+
     /// How often a summary is logged, if anything happened.
     static let summaryNanoseconds = 60 * Nanoseconds.perSecond
 
     private let service: RelayService
     private let signals: SignalDescriptor
     private let drainNanoseconds: UInt64
+    private let takeover: Takeover?
     private var events: EventLogger
     private var summaryAt: Instant
     private var summarized = RelayTotals()
     private var stopAt: Instant?
 
     /// Takes over a relay that runs. With `drainSeconds` above 0, the first request to stop lets
-    /// running sessions go on for at most that long.
+    /// running sessions go on for at most that long. One that had a dashboard is not stopped by a
+    /// hang-up: it comes with the terminal's end, and a shell that ends repeats it.
     public init(
         _ service: RelayService, _ configuration: RelayConfiguration,
-        signals: consuming SignalDescriptor, logger: Logger, logLevel: LogLevel, drainSeconds: Int
+        signals: consuming SignalDescriptor, logger: Logger, logLevel: LogLevel,
+        drainSeconds: Int, after takeover: Takeover? = nil
     ) {
         self.service = service
         self.signals = signals
+        self.takeover = takeover
         drainNanoseconds = UInt64(drainSeconds) * Nanoseconds.perSecond
-        events = EventLogger(logger, level: logLevel)
+        // What happened before was shown by the dashboard.
+        events = EventLogger(logger, level: logLevel, after: takeover == nil ? 0 : nil)
         summaryAt = MonotonicClock.now().advanced(byNanoseconds: HeadlessRelay.summaryNanoseconds)
-        logStart(configuration)
+        if let takeover { logTakeover(takeover) }
+        if takeover != .endRequested { logStart(configuration) }
+        if takeover != nil { goOn(logLevel) }
+    }
+
+    /// Undoes what was meant for as long as somebody looks, and keeps to what was begun.
+    private mutating func goOn(_ logLevel: LogLevel) {
+        guard let totals = service.totals else { return }
+        if totals.logLevel != logLevel { _ = service.submit(.setLogLevel(logLevel)) }
+        switch totals.state {
+        case .serving: break
+        // Asked for at the dashboard, to end when the last session has.
+        case .draining: if takeover != .endRequested { stopAt = Instant(nanoseconds: .max) }
+        case .drained: stopAt = MonotonicClock.now()
+        }
     }
 
     /// Runs until it is asked to stop.
     public mutating func run() {
+        let now = MonotonicClock.now()
+        if takeover != .endRequested || beginStop(at: now) { serve() }
+        service.stop()
+        for event in service.takeEvents() { events.log(event) }
+        logSummary("stopped", at: MonotonicClock.now())
+    }
+
+    private mutating func serve() {
         while true {
             wait()
             let now = MonotonicClock.now()
@@ -40,12 +78,17 @@ public struct HeadlessRelay: ~Copyable {
                 if case .drained = event.event { isDrained = true }
             }
             if now >= summaryAt { logSummary("summary", at: now) }
-            if let request = signals.next(), request != .resize, !beginStop(at: now) { break }
+            if let request = signals.next(), isStop(request), !beginStop(at: now) { break }
             if let stopAt, now >= stopAt || isDrained { break }
         }
-        service.stop()
-        for event in service.takeEvents() { events.log(event) }
-        logSummary("stopped", at: MonotonicClock.now())
+    }
+
+    private func isStop(_ request: SignalDescriptor.Request) -> Bool {
+        switch request {
+        case .stop: true
+        case .hangUp: takeover == nil
+        case .resize, .resume: false
+        }
     }
 
     /// Starts to drain; says no where there is nothing to wait for.
@@ -69,6 +112,20 @@ public struct HeadlessRelay: ~Copyable {
     }
 
     // MARK: Lines
+
+    private func logTakeover(_ takeover: Takeover) {
+        switch takeover {
+        case .terminalGone:
+            events.log(.warning, "terminal_gone", ["relay": "goes on headless"])
+        case .dashboardCrashed(let signal):
+            // Sound: the system's name for a signal is a string that stays.
+            let name = unsafe String(cString: clinux_signal_name(signal))
+            events.log(
+                .error, "dashboard_crashed",
+                ["signal": "SIG\(name)", "relay": "goes on headless"])
+        case .endRequested: break
+        }
+    }
 
     private func logStart(_ configuration: RelayConfiguration) {
         let socket = service.socket

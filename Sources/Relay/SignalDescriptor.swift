@@ -14,6 +14,8 @@ public struct SignalDescriptor: ~Copyable, Sendable {
         case hangUp
         /// The terminal has another size (WINCH).
         case resize
+        /// The process goes on after it was stopped (CONT).
+        case resume
     }
 
     private let file: FileDescriptor
@@ -24,7 +26,7 @@ public struct SignalDescriptor: ~Copyable, Sendable {
         var signals = sigset_t()
         // Sound: these calls read and write the one set that they are given.
         unsafe sigemptyset(&signals)
-        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGWINCH]
+        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGWINCH, SIGCONT]
         where clinux_is_ignored(signal) == 0 {
             unsafe sigaddset(&signals, signal)
         }
@@ -42,6 +44,7 @@ public struct SignalDescriptor: ~Copyable, Sendable {
         case ...0: nil
         case SIGHUP: .hangUp
         case SIGWINCH: .resize
+        case SIGCONT: .resume
         default: .stop
         }
     }

@@ -34,7 +34,9 @@ final class SystemThread: Sendable {
                 guard let argument = unsafe argument else { return nil }
                 let body = unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
                 unsafe clinux_name_thread(body.name)
+                let signalStack = unsafe clinux_add_signal_stack()
                 body.run()
+                unsafe clinux_remove_signal_stack(signalStack)
                 return nil
             }, body.toOpaque())
         guard code == 0 else {

@@ -5,13 +5,19 @@ internal import RelayCore
 public final class Dashboard {
     /// Why it ended.
     public enum Outcome: Sendable {
-        /// The operator, or a signal, ends the relay.
+        /// The operator ends the relay.
         case stop
+        /// A signal asks for the relay's end.
+        case terminate
         /// The terminal is gone; the relay goes on without it.
         case hangUp
         /// The operator leaves a relay that is another process.
         case detach
     }
+
+    /// How often it looks whether a terminal that is somebody else's has come back: a shell's fg
+    /// tells the terminal, but not the process.
+    private static let away = 500 * Nanoseconds.perMillisecond
 
     private let link: any RelayLink
     private let terminal: Terminal
@@ -20,15 +26,20 @@ public final class Dashboard {
     private var escapeAt: Instant?
     private var pictureAt = Instant.origin
     private var isAsked = false
+    /// Whether there is something to be seen that was not drawn yet.
+    private var isChanged = true
     private var outcome: Outcome?
 
-    /// Takes over the terminal at `path`. `name` is what the relay is called in the header.
+    /// Takes over the terminal at `path`. `name` is what the relay is called in the header. Should
+    /// this thread crash, the number of the signal is written to the eventfd `heir`, and the other
+    /// threads go on; without an heir the process dies.
     public init(
         _ link: any RelayLink, name: String, isInProcess: Bool, path: String, type: String,
-        usesColors: Bool
+        usesColors: Bool, heir: Int32? = nil
     ) throws(TerminalError) {
         self.link = link
         terminal = try Terminal(path: path, type: type, usesColors: usesColors)
+        terminal.guardProcess(heir: heir)
         let now = link.now
         model = Model(name: name, isInProcess: isInProcess, startedAt: now, now: now)
         model.rows = terminal.rows
@@ -41,7 +52,6 @@ public final class Dashboard {
         while outcome == nil {
             wait(signals: signals.number)
             while let signal = signals.nextForDashboard() { take(signal) }
-            takeKeys()
             perform(model.take(link.takeEvents()))
             advance()
             takePicture()
@@ -53,36 +63,57 @@ public final class Dashboard {
 
     // MARK: Waiting
 
+    /// Waits for something to do, and does what the terminal is ready for.
     private func wait(signals: Int32) {
-        let writes = terminal.isBusy ? Int16(POLLOUT) : 0
+        var wanted: Int16 = 0
+        if !terminal.isAway {
+            wanted = Int16(POLLIN) | (terminal.isBusy ? Int16(POLLOUT) : 0)
+        }
         var files = [
-            pollfd(fd: terminal.number, events: Int16(POLLIN) | writes, revents: 0),
+            pollfd(fd: terminal.number, events: wanted, revents: 0),
             pollfd(fd: link.eventDescriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
         ]
         // Sound: there are three entries. An interruption is as good as a time-out.
         _ = unsafe poll(&files, 3, Int32(clamping: waitMilliseconds))
+        let ready = files[0].revents
+        // Asked for or not, a terminal that is gone says so each time.
+        guard ready & Int16(POLLHUP | POLLERR | POLLNVAL) == 0 else {
+            outcome = .hangUp
+            return
+        }
+        if terminal.follow() { isChanged = true }
+        guard !terminal.isAway else { return }
         if terminal.isBusy, !terminal.flush() { outcome = .hangUp }
+        takeKeys()
     }
 
     private var waitMilliseconds: UInt64 {
         // A picture that was asked for is there within a turn of the relay.
         if isAsked { return 5 }
         var next = pictureAt
+        if terminal.isAway { next = min(next, link.now.advanced(byNanoseconds: Dashboard.away)) }
         if let escapeAt { next = min(next, escapeAt) }
         return next.nanoseconds(since: link.now) / Nanoseconds.perMillisecond + 1
     }
 
     private func take(_ signal: DashboardSignal) {
+        isChanged = true
         switch signal {
-        case .resize:
-            guard terminal.resize() else { return }
-            model.rows = terminal.rows
-            model.columns = terminal.columns
-            model.scrollToSelection()
+        case .resize: resize()
+        case .resume:
+            terminal.follow(wasStopped: true)
+            resize()
         case .hangUp: outcome = .hangUp
-        case .stop: outcome = .stop
+        case .stop: outcome = .terminate
         }
+    }
+
+    private func resize() {
+        guard terminal.resize() else { return }
+        model.rows = terminal.rows
+        model.columns = terminal.columns
+        model.scrollToSelection()
     }
 
     // MARK: Keys
@@ -106,6 +137,7 @@ public final class Dashboard {
             perform(model.press(key))
             // What a key changed in what is wanted is seen with the next picture: soon.
             pictureAt = .origin
+            isChanged = true
         }
     }
 
@@ -128,7 +160,8 @@ public final class Dashboard {
     }
 
     private func suspend() {
-        model.say("not here")
+        terminal.stopProcess()
+        resize()
     }
 
     // MARK: Time and pictures
@@ -145,6 +178,7 @@ public final class Dashboard {
         let isFrozen = model.pausedAt != nil && link.now >= pictureAt
         guard isAsked || isFrozen, let picture = link.takePicture(model.request) else { return }
         isAsked = false
+        isChanged = true
         model.show(picture)
         // Which rows are seen may follow from the picture itself: a filter leaves fewer than were
         // scrolled over, or the session that the cursor is on has gone far up or down.
@@ -153,9 +187,12 @@ public final class Dashboard {
         pictureAt = link.now.advanced(byNanoseconds: wait)
     }
 
+    /// Draws what a picture, a key or a signal changed. The clock and the like go with the
+    /// pictures: a frame of their own would be sent each time that anything wakes this thread.
     private func draw() {
         // A terminal that has not taken the last frame gets no other one.
-        guard outcome == nil, !terminal.isBusy else { return }
+        guard isChanged, outcome == nil, !terminal.isBusy, !terminal.isAway else { return }
+        isChanged = false
         terminal.draw(drawScreen(model))
     }
 }

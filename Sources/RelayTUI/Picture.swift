@@ -89,6 +89,8 @@ public protocol RelayLink {
 public nonisolated enum DashboardSignal: Sendable {
     /// The terminal has another size.
     case resize
+    /// The process goes on after it was stopped.
+    case resume
     /// The terminal is gone.
     case hangUp
     /// The process is asked to end.

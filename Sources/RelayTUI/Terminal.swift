@@ -10,20 +10,31 @@ public nonisolated struct TerminalError: Error, Equatable {
 /// The terminal that the dashboard is drawn on. The only file that knows ncurses.
 ///
 /// It never waits: what a frame takes is kept until the terminal has taken it, and meanwhile there
-/// is no other frame. Its descriptor is its own, so that nobody else's file becomes non-blocking.
+/// is no other frame, so that at most one is kept. Its descriptor is its own, so that nobody else's
+/// file becomes non-blocking. There is one at a time, as the library has one screen.
 @safe
 public final class Terminal {
+    /// The largest screen that is drawn on, in rows and columns. A terminal may say that it has
+    /// 65,535 of each; a canvas and the library's two copies of this size take 20 MB.
+    static let mostRows = 500
+    static let mostColumns = 1_000
+
     /// The size in rows and columns.
     private(set) var rows = 24
     private(set) var columns = 80
     /// Whether the terminal shows more than ASCII.
     let isUTF8: Bool
+    /// Whether somebody else has the terminal: its shell has put the process into the background.
+    private(set) var isAway = false
 
     private let descriptor: Int32
+    /// How the terminal was found, and how it is while it is drawn on.
     private var mode = termios()
-    private var hasColors: Bool
+    private var drawingMode = termios()
+    private let hasColors: Bool
     private var pending: [UInt8] = []
     private var sent = 0
+    private var buffer = [UInt8](repeating: 0, count: 16_384)
     private var shown: Canvas?
     private var isOpen = true
 
@@ -36,45 +47,66 @@ public final class Terminal {
         guard unsafe cncurses_can_draw(type) else {
             return "the terminal type '\(type)' cannot be drawn on"
         }
+        // Keys come from the terminal that controls the session, whatever standard input is; what
+        // they do has to be seen there.
+        guard tcgetpgrp(STDOUT_FILENO) >= 0 else {
+            return "standard output is not the terminal that this session is controlled from"
+        }
+        guard cncurses_is_foreground(STDOUT_FILENO), !cncurses_was_sent_to_background() else {
+            return "it was started in the background"
+        }
         return nil
     }
 
-    /// Takes over the terminal at `path`, of this type.
-    init(path: String, type: String, usesColors: Bool) throws(TerminalError) {
+    /// Takes over the terminal at `path`, of this type. An empty locale is the environment's.
+    init(
+        path: String, type: String, usesColors: Bool, locale: String = ""
+    ) throws(TerminalError) {
         // Sound: the path is read as a C string during the call.
         let opened = unsafe open(path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
         guard opened >= 0 else { throw TerminalError(reason: "cannot open \(path)") }
         descriptor = opened
-        isUTF8 = cncurses_is_utf8()
-        hasColors = false
-        // Sound: both calls fill or read the structure that they are given.
+        // Sound: the name is read as a C string during the call.
+        isUTF8 = unsafe cncurses_use_locale(locale)
+        // Sound: the call fills the structure that it is given.
         guard unsafe tcgetattr(opened, &mode) == 0 else {
             close(opened)
             throw TerminalError(reason: "\(path) is not a terminal")
         }
+        drawingMode = mode
+        unsafe cfmakeraw(&drawingMode)
         (rows, columns) = Terminal.size(of: opened)
-        guard unsafe cncurses_open(type, Int32(rows), Int32(columns)) else {
+        guard unsafe cncurses_open(type, Int32(rows), Int32(columns), usesColors) else {
             close(opened)
             throw TerminalError(reason: "the terminal type '\(type)' cannot be drawn on")
         }
-        hasColors = usesColors && cncurses_has_colors()
-        var raw = mode
-        unsafe cfmakeraw(&raw)
-        unsafe tcsetattr(opened, TCSANOW, &raw)
-        installRescue()
+        hasColors = cncurses_has_colors()
+        // Sound: the call reads the structure that it is given.
+        unsafe tcsetattr(opened, TCSANOW, &drawingMode)
+    }
+
+    /// Sees to it that the terminal is restored when the process dies of a trap or a bad access. If
+    /// this thread alone is at fault, it only tells `heir`, an eventfd, and stays where it is.
+    func guardProcess(heir: Int32?) {
+        // Sound: the structure is copied during the call.
+        unsafe cncurses_guard(descriptor, &mode, heir ?? -1)
     }
 
     /// The descriptor, for poll(2).
     var number: Int32 { descriptor }
+
+    /// How many bytes of the last frame the terminal has not taken yet.
+    var unsentBytes: Int { pending.count - sent }
 
     // MARK: Drawing
 
     /// Whether the terminal has not taken the last frame yet.
     var isBusy: Bool { sent < pending.count }
 
-    /// Draws a frame, as far as it differs from the last one. Not while the terminal is busy.
+    /// Draws a frame, as far as it differs from the last one. Not while the terminal is busy or
+    /// somebody else's.
     func draw(_ canvas: Canvas) {
-        precondition(!isBusy, "a frame is drawn when the one before is gone")
+        precondition(!isBusy && !isAway, "a frame is drawn when the one before is gone")
         if let shown, shown == canvas { return }
         for row in 0..<canvas.rows where !isShown(row, of: canvas) { put(row, of: canvas) }
         let cursor = canvas.cursor ?? (row: -1, column: -1)
@@ -94,6 +126,14 @@ public final class Terminal {
 
     /// Puts a row, in pieces that look alike.
     private func put(_ row: Int, of canvas: Canvas) {
+        // The library fills the last place of a screen by way of the one to its left, on terminals
+        // that always wrap. In a single column there is none, and it reads before the row's memory:
+        // that place stays empty.
+        if canvas.columns == 1, row == canvas.rows - 1 {
+            // Sound: one character is there to be read during the call.
+            unsafe cncurses_put(Int32(row), 0, [UInt32(0x20)], 1, -1, 0)
+            return
+        }
         var column = 0
         while column < canvas.columns {
             let style = canvas[row, column].style
@@ -137,23 +177,24 @@ public final class Terminal {
         var size = winsize()
         // Sound: the call fills the structure that it is given.
         let isKnown = unsafe ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0
-        return isKnown && size.ws_row > 0 && size.ws_col > 0
-            ? (Int(size.ws_row), Int(size.ws_col)) : (24, 80)
+        guard isKnown, size.ws_row > 0, size.ws_col > 0 else { return (24, 80) }
+        return (min(mostRows, Int(size.ws_row)), min(mostColumns, Int(size.ws_col)))
     }
 
     /// Collects what ncurses wants to send.
     private func takeOutput() {
-        if !isBusy {
-            pending.removeAll(keepingCapacity: true)
-            sent = 0
-        }
-        var buffer = [UInt8](repeating: 0, count: 16_384)
+        if !isBusy { dropOutput() }
         while true {
             // Sound: at most as many bytes are written as there is room for.
             let count = unsafe cncurses_take(&buffer, buffer.count)
             guard count > 0 else { break }
             pending += buffer.prefix(count)
         }
+    }
+
+    private func dropOutput() {
+        pending.removeAll(keepingCapacity: true)
+        sent = 0
     }
 
     /// Sends what the terminal takes now. Says whether the terminal is still there.
@@ -179,40 +220,64 @@ public final class Terminal {
         return count < 0 ? nil : Array(buffer.prefix(count))
     }
 
+    // MARK: Leaving it to others
+
+    /// Notices who has the terminal now. One that was somebody else's in between, or that may have
+    /// been, as after the process was stopped, is set up again and to be drawn on anew: then says
+    /// so.
+    @discardableResult
+    func follow(wasStopped: Bool = false) -> Bool {
+        let wasAway = isAway
+        isAway = !cncurses_is_foreground(descriptor)
+        guard !isAway, wasAway || wasStopped else { return false }
+        // What was to be sent belongs to a screen that is no more, nor is it known what is there
+        // now: its cursor is shown, as far as the library has to know.
+        dropOutput()
+        cncurses_leave()
+        cncurses_enter()
+        // Sound: the call reads the structure that it is given.
+        unsafe tcsetattr(descriptor, TCSANOW, &drawingMode)
+        shown = nil
+        return true
+    }
+
+    /// Puts the terminal back as it was, stops the process, and goes on drawing when it continues.
+    func stopProcess() {
+        putBack()
+        // The shell that waits for us gets the terminal, and we get it back with SIGCONT.
+        _ = raise(SIGSTOP)
+        follow(wasStopped: true)
+    }
+
     // MARK: The end
+
+    /// How long a terminal that takes nothing is waited for at the end, in steps of 10 ms.
+    private static let patienceSteps = 20
 
     /// Puts the terminal back as it was.
     func restore() {
         guard isOpen else { return }
         isOpen = false
-        cncurses_leave()
-        takeOutput()
-        // A terminal that takes nothing now may be slow; it is not waited for long.
-        for _ in 0..<20 where isBusy {
-            guard flush() else { break }
-            guard isBusy else { break }
-            var file = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-            // Sound: there is one entry.
-            _ = unsafe poll(&file, 1, 10)
-        }
-        // Sound: the call reads the structure that it is given.
-        unsafe tcsetattr(descriptor, TCSANOW, &mode)
-        cncurses_no_rescue()
+        putBack()
+        cncurses_unguard(descriptor)
         cncurses_close()
         close(descriptor)
     }
 
-    /// Sees to it that the terminal is restored when the process dies of a trap or a bad access.
-    private func installRescue() {
-        // Attributes off, cursor shown, and back from the alternate screen to where we came from:
-        // every terminal of today understands these (ECMA-48 SGR; xterm's modes 25 and 1049).
-        let text = Array("\u{1b}[0m\u{1b}[?25h\u{1b}[?1049l\r\n".utf8)
-        // Sound: structure and text are copied during the call, as long as they are said to be.
-        unsafe text.withUnsafeBytes { bytes in
-            unsafe cncurses_rescue(
-                descriptor, &mode, bytes.baseAddress?.assumingMemoryBound(to: CChar.self),
-                bytes.count)
+    private func putBack() {
+        for _ in 0..<Terminal.patienceSteps where isBusy {
+            guard flush(), isBusy else { break }
+            var file = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            // Sound: there is one entry.
+            _ = unsafe poll(&file, 1, 10)
         }
+        dropOutput()
+        cncurses_leave()
+        cncurses_send_last(descriptor)
+        // In the background its mode is the shell's, which may be reading a command line.
+        guard cncurses_is_foreground(descriptor) else { return }
+        // Sound: the call reads the structure that it is given.
+        unsafe tcsetattr(descriptor, TCSANOW, &mode)
     }
 }
 

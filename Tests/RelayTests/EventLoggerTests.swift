@@ -120,12 +120,12 @@ struct EventLoggerTests {
 
     private let pipe = Pipe()
 
-    private func logger(_ level: LogLevel) -> EventLogger {
+    private func logger(_ level: LogLevel, after sequence: UInt64? = 0) -> EventLogger {
         let pipe = pipe
         return EventLogger(
             Logger(label: "test") { _ in
                 LineLogHandler(format: .text, descriptor: pipe.writeEnd)
-            }, level: level)
+            }, level: level, after: sequence)
     }
 
     private func recorded(
@@ -184,6 +184,16 @@ struct EventLoggerTests {
             lines() == [
                 "warning events_lost count=2", "notice drained", "notice drained",
                 "warning events_lost count=5", "notice drained", "notice drained",
+            ])
+    }
+
+    @Test func whatWasShownElsewhereBeforeIsNotLost() {
+        var logger = logger(.info, after: nil)
+        for sequence in [100, 101, 103] as [UInt64] { logger.log(recorded(.drained, sequence)) }
+        #expect(
+            lines() == [
+                "notice drained", "notice drained", "warning events_lost count=1",
+                "notice drained",
             ])
     }
 

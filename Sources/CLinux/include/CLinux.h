@@ -50,6 +50,18 @@ int clinux_is_ignored(int number);
 
 /* Names the calling thread, as top(1) and gdb show it; at most 15 characters. */
 void clinux_name_thread(const char *name);
+/* Gives the calling thread a stack of its own for signal handlers (sigaltstack(2)): one that runs
+ * because the thread's own stack is used up needs it. NULL if there is no memory. To be removed by
+ * the thread before it ends. It comes from malloc(3), which gives the thread its arena. */
+void *_Nullable clinux_add_signal_stack(void);
+void clinux_remove_signal_stack(void *_Nullable memory);
+
+/* Waits until something other than 0 is written to an eventfd, and returns that. */
+int clinux_wait_for_word(int fd);
+
+/* A signal's name without SIG, such as SEGV. */
+const char *clinux_signal_name(int number);
+
 /* Makes `number` interrupt system calls of the thread that gets it, and do nothing else. */
 int clinux_ignore_but_interrupt(int number);
 

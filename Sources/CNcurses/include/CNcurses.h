@@ -23,14 +23,24 @@ bool cncurses_can_draw(const char *name);
 #define CNCURSES_REVERSE 4
 #define CNCURSES_UNDERLINE 8
 
-/* Starts to draw for a terminal of that type and size. Says whether that worked. */
-bool cncurses_open(const char *type, int height, int width);
+/* Starts to draw for a terminal of that type and size, with colours if it has some and they are
+ * wanted. Says whether that worked. */
+bool cncurses_open(const char *type, int height, int width, bool uses_colors);
 
-/* Whether there are colours. */
+/* Whether colours are used. */
 bool cncurses_has_colors(void);
 
-/* Whether the locale's encoding is UTF-8. Reads the environment. */
-bool cncurses_is_utf8(void);
+/* Uses the encoding of a locale, of the environment's if its name is empty, and says whether that
+ * is UTF-8. */
+bool cncurses_use_locale(const char *name);
+
+/* Whether the process may read from and write to a terminal as it likes: the terminal's shell has
+ * not put it into the background. A terminal that has no shell does not know the difference. */
+bool cncurses_is_foreground(int descriptor);
+
+/* Whether a shell without job control has started the process in the background: then it is deaf to
+ * what is typed to end it (POSIX XCU 2.11). */
+bool cncurses_was_sent_to_background(void);
 
 /* The screen has another size from now on. */
 void cncurses_resize(int height, int width);
@@ -49,8 +59,11 @@ uint32_t cncurses_character(int row, int column, int *color, unsigned *attribute
  * must be sent to show it is there to be taken. */
 void cncurses_end_frame(int row, int column);
 
-/* Ends drawing: what puts the terminal back as it was is there to be taken. */
+/* The terminal is put back by `cncurses_send_last`: nothing else is to be taken, and the next frame
+ * comes after `cncurses_enter`, which begins anew on a terminal in whatever state. What endwin(3)
+ * does instead sets the terminal's colours to those that it was made with, too. */
 void cncurses_leave(void);
+void cncurses_enter(void);
 
 /* Takes what is to be sent to the terminal: at most `size` bytes, and says how many; 0 when there
  * is no more. */
@@ -64,10 +77,23 @@ ssize_t cncurses_receive(int descriptor, void *bytes, size_t size);
 /* Frees everything. */
 void cncurses_close(void);
 
-/* Puts the terminal `descriptor` back into `mode` and sends it `text` before the process dies of
- * SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE or SIGABRT, which is its end all the same. Once it has
- * been told, it does so until told that there is nothing to do. */
-void cncurses_rescue(int descriptor, const void *mode, const char *text, size_t length);
-void cncurses_no_rescue(void);
+/* Prepares what puts a terminal of this height back: attributes off, its own colours, all rows
+ * scrolling, a cursor that is shown, away from the alternate screen, in the words of the terminal's
+ * own database. Opening and resizing do so. */
+void cncurses_prepare_last(int height);
+
+/* Sends that to a terminal, without waiting. What the terminal has not shown yet is thrown away if
+ * it leaves no room. */
+void cncurses_send_last(int descriptor);
+
+/* From now on the terminal is put back, into `mode` (a struct termios), before SIGSEGV, SIGBUS,
+ * SIGILL, SIGTRAP, SIGFPE or SIGABRT end the process, which they do all the same; with one
+ * exception. Where the calling thread, which is the one that draws, is at fault itself and `heir`
+ * is an eventfd(2), the signal's number is written there and the thread rests for ever, while the
+ * others go on. Standard error is held back meanwhile if it is a terminal. */
+void cncurses_guard(int descriptor, const void *mode, int heir);
+
+/* The terminal is put back by other means. What standard error held is sent to it. */
+void cncurses_unguard(int descriptor);
 
 #endif
