@@ -83,10 +83,12 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "RelayTUITests", dependencies: ["RelayTUI", "RelayCore", "TestSupport"],
+            name: "RelayTUITests",
+            dependencies: ["RelayTUI", "RelayCore", "CNcurses", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "ProgramTests", dependencies: ["quic-relay", "relay-demo", "TestSupport"],
+            name: "ProgramTests",
+            dependencies: ["quic-relay", "relay-demo", "TestSupport"],
             swiftSettings: strict),
     ]
 )
