@@ -65,6 +65,12 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Tests/RelayDemo", swiftSettings: strict),
+        .executableTarget(
+            name: "relay-breakdown",
+            dependencies: [
+                "Relay", "RelayCore", "RelayTUI", .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/RelayBreakdown", swiftSettings: strict),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "TidyTests", dependencies: ["Relay", "RelayCore"], swiftSettings: strict),
@@ -88,7 +94,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ProgramTests",
-            dependencies: ["quic-relay", "relay-demo", "TestSupport"],
+            dependencies: ["quic-relay", "relay-demo", "relay-breakdown", "TestSupport"],
             swiftSettings: strict),
     ]
 )

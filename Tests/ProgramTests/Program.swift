@@ -17,13 +17,20 @@ final class Program {
     private var pending: [UInt8] = []
     private var ending: Ending?
 
-    /// The built program, beside the test bundle.
-    static func path() throws -> String {
+    /// A built program, beside the test bundle.
+    static func path(_ name: String = "quic-relay") throws -> String {
         let bundle = ownPath()
         let folder = bundle.split(separator: "/", omittingEmptySubsequences: false).dropLast()
-        let path = folder.joined(separator: "/") + "/quic-relay"
-        try #require(isExecutable(path), "\(path) is missing: build the product quic-relay")
+        let path = folder.joined(separator: "/") + "/\(name)"
+        try #require(isExecutable(path), "\(path) is missing: build the product \(name)")
         return path
+    }
+
+    /// What of the tests' own environment every program gets.
+    static var inheritedEnvironment: [String: String] {
+        var environment: [String: String] = [:]
+        for name in ["PATH", "LD_LIBRARY_PATH"] { environment[name] = variable(name) }
+        return environment
     }
 
     /// Starts it. `shell` is a script that ends in running "$@", the program and its arguments.
@@ -43,15 +50,13 @@ final class Program {
         case .terminal:
             output = try #require(makeTerminal(), "no pseudo-terminal")
         }
-        let inherited = ["PATH", "LD_LIBRARY_PATH"].compactMap { name in
-            variable(name).map { "\(name)=\($0)" }
-        }
+        let environment = Program.inheritedEnvironment.merging(environment) { $1 }
         let path = try Program.path()
         process = try #require(
             spawn(
                 shell == nil ? path : "/bin/sh",
                 shell.map { ["-c", $0, "sh", path] + arguments } ?? arguments,
-                environment: inherited + environment.map { "\($0.key)=\($0.value)" },
+                environment: environment.map { "\($0.key)=\($0.value)" },
                 descriptors: [
                     input.reading.raw, output.programs.raw, errors.writing.raw, life.writing.raw,
                 ]))
@@ -134,6 +139,16 @@ final class Program {
         let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("\(name):") })
         return try #require(line.split(separator: " ").dropLast().last.flatMap { Int($0) })
     }
+}
+
+/// The processor time that a process has used, in hundredths of a second (proc_pid_stat(5)).
+func processorTime(_ process: pid_t) throws -> Int {
+    let file = try #require(openFile("/proc/\(process)/stat"))
+    let text = String(decoding: file.read(), as: UTF8.self)
+    // The second field is a name in brackets; the 14th and 15th are the times.
+    let fields = try #require(text.split(separator: ")").last).split(separator: " ")
+    try #require(fields.count > 12)
+    return try #require(Int(fields[11])) + (try #require(Int(fields[12])))
 }
 
 /// A run of the program that ends by itself.

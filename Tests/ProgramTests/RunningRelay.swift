@@ -76,10 +76,15 @@ final class TestPeer {
     private let socket: Descriptor
     private let relay: UInt16
 
-    /// Opens a socket on a free port of 127.0.0.`host`.
-    init(_ relay: RunningRelay, host: UInt32 = 1) throws {
+    /// Opens a socket on a free port of 127.0.0.`host`, to talk to the relay on `port`.
+    init(port: UInt16, host: UInt32 = 1) throws {
         socket = try #require(openSocket(0x7f00_0000 + host)).descriptor
-        self.relay = relay.port
+        relay = port
+    }
+
+    /// The same for a relay whose port is known.
+    convenience init(_ relay: RunningRelay, host: UInt32 = 1) throws {
+        try self.init(port: relay.port, host: host)
     }
 
     func send(_ bytes: [UInt8]) {
@@ -109,8 +114,13 @@ struct Pair {
 
     /// Brings them together on different hosts, so that neither is ever taken for the other.
     init(_ relay: RunningRelay, id: String = "00000000-0000-4000-8000-00000000cafe") throws {
-        a = try TestPeer(relay, host: 2)
-        b = try TestPeer(relay, host: 3)
+        try self.init(port: relay.port, id: id)
+    }
+
+    /// The same for the relay on a port.
+    init(port: UInt16, id: String = "00000000-0000-4000-8000-00000000cafe") throws {
+        a = try TestPeer(port: port, host: 2)
+        b = try TestPeer(port: port, host: 3)
         self.id = id
         try a.register(id)
         try b.register(id)

@@ -51,7 +51,7 @@ final class Descriptor: Sendable {
 
 /// Opens a file or device, which children do not inherit; nothing if that is not possible.
 func openFile(_ path: String, _ flags: Int32 = O_RDONLY) -> Descriptor? {
-    let number = unsafe open(path, flags | O_NOCTTY | O_CLOEXEC)
+    let number = unsafe open(path, flags | O_NOCTTY | O_CLOEXEC, 0o600)
     return number < 0 ? nil : Descriptor(number)
 }
 
@@ -87,9 +87,11 @@ func makeTerminal() -> (ours: Descriptor, programs: Descriptor)? {
     return (ours, programs)
 }
 
-/// Starts a program with these descriptors as its own 0, 1, 2 …; returns its process id.
+/// Starts a program with these descriptors as its own 0, 1, 2 …; returns its process id. With a
+/// terminal, it leads a session that is controlled from there, and -1 stands for that terminal.
 func spawn(
-    _ path: String, _ arguments: [String], environment: [String], descriptors: [Int32]
+    _ path: String, _ arguments: [String], environment: [String], descriptors: [Int32],
+    terminal: String? = nil
 ) -> pid_t? {
     var actions = unsafe posix_spawn_file_actions_t()
     var attributes = posix_spawnattr_t()
@@ -101,14 +103,23 @@ func spawn(
         unsafe posix_spawnattr_destroy(&attributes)
     }
     for (number, descriptor) in descriptors.enumerated() {
-        unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(number))
+        if descriptor >= 0 {
+            unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(number))
+        } else if let terminal {
+            // The first one that a session's leader opens controls the session (credentials(7)).
+            unsafe posix_spawn_file_actions_addopen(
+                &actions, Int32(number), terminal, O_RDWR, 0)
+        }
     }
-    // Whatever the test's process holds back or ignores, the program starts afresh.
-    unsafe posix_spawnattr_setflags(
-        &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+    // Whatever the test's process holds back or ignores, the program starts afresh. 0x80 is
+    // POSIX_SPAWN_SETSID.
+    let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | (terminal == nil ? 0 : 0x80)
+    unsafe posix_spawnattr_setflags(&attributes, Int16(flags))
     unsafe sigemptyset(&signals)
     unsafe posix_spawnattr_setsigmask(&attributes, &signals)
-    for signal in [SIGHUP, SIGINT, SIGTERM, SIGPIPE] { unsafe sigaddset(&signals, signal) }
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGTTOU, SIGTTIN, SIGTSTP] {
+        unsafe sigaddset(&signals, signal)
+    }
     unsafe posix_spawnattr_setsigdefault(&attributes, &signals)
     var words = unsafe ([path] + arguments).map { unsafe strdup($0) } + [nil]
     var variables = unsafe environment.map { unsafe strdup($0) } + [nil]
@@ -131,6 +142,64 @@ func reap(_ process: pid_t) -> Ending {
     var status: Int32 = 0
     while unsafe waitpid(process, &status, 0) < 0 && errno == EINTR {}
     return status & 0x7f == 0 ? .exit(status >> 8 & 0xff) : .signal(status & 0x7f)
+}
+
+/// Whether a process has been stopped since it was last asked.
+func hasStopped(_ process: pid_t) -> Bool {
+    var status: Int32 = 0
+    return unsafe waitpid(process, &status, WNOHANG | WUNTRACED) == process && status & 0xff == 0x7f
+}
+
+/// Makes a copy of a file, which can then be cut.
+func copyFile(_ path: String, to copy: String) -> Bool {
+    guard let source = openFile(path),
+        let target = openFile(copy, O_WRONLY | O_CREAT | O_TRUNC)
+    else { return false }
+    while true {
+        let bytes = source.read()
+        if bytes.isEmpty { return unsafe chmod(copy, 0o755) == 0 }
+        guard unsafe write(target.raw, bytes, bytes.count) == bytes.count else { return false }
+    }
+}
+
+/// Cuts a file.
+func truncate(_ path: String, _ length: Int) -> Int32 {
+    unsafe Glibc.truncate(path, length)
+}
+
+/// Where a library is that this process uses, as the programs do, too.
+func libraryPath(_ name: String) -> String? {
+    guard let maps = openFile("/proc/self/maps") else { return nil }
+    var bytes: [UInt8] = []
+    while true {
+        let more = maps.read()
+        if more.isEmpty { break }
+        bytes += more
+    }
+    return String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+        .first { $0.contains("/\(name)") }.flatMap { $0.split(separator: " ").last }
+        .map(String.init)
+}
+
+/// Removes a directory and the files in it.
+func removeDirectory(_ path: String) {
+    guard let directory = unsafe opendir(path) else { return }
+    while let entry = unsafe readdir(directory) {
+        let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) {
+            unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        _ = unsafe unlink("\(path)/\(name)")
+    }
+    unsafe closedir(directory)
+    _ = unsafe rmdir(path)
+}
+
+/// A directory of our own.
+func makeDirectory() -> String? {
+    let end = String(repeating: "X", count: 6)
+    var template = Array("/tmp/quic-relay-test-\(end)".utf8CString)
+    guard unsafe mkdtemp(&template) != nil else { return nil }
+    return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
 /// The path of the running program.
