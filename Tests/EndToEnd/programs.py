@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from peers import Address, Peer
-from relay_process import Relay
+from relay_process import RelayPeers
 
 HERE = Path(__file__).resolve().parent
 TRANSFER_BYTES = 10 << 20
@@ -82,7 +82,7 @@ def aioquic_options(host: str, certificate: tuple[Path, Path]) -> list[str]:
 
 
 def register_ports(
-    relay: Relay, ports: Sequence[int], through: Sequence[Address] = ()
+    relay: RelayPeers, ports: Sequence[int], through: Sequence[Address] = ()
 ) -> uuid.UUID:
     """Registers local ports for one session and frees them for the QUIC programs.
 

@@ -38,50 +38,22 @@ def why_no_relay() -> str | None:
     )
 
 
-class Relay:
-    """A running relay, and the peers that a test opened on it."""
+def neutral_environment() -> dict[str, str]:
+    """The environment without settings of the relay.
 
-    def __init__(self, host: str, arguments: list[str], log: Path, rng: random.Random) -> None:
-        """Starts the relay on a free port and returns when it answers."""
+    Every flag also reads the environment; a developer's settings must not change the result.
+    """
+    return {k: v for k, v in os.environ.items() if not k.startswith("QUIC_RELAY_")}
+
+
+class RelayPeers:
+    """Where a relay is, and the peers that a test opened on it."""
+
+    def __init__(self, host: str, rng: random.Random) -> None:
+        """Chooses a free port for the relay."""
         self.address = Address(host, free_ports(host, 1)[0])
-        self.log = log
         self._rng = rng
         self._peers: list[Peer] = []
-        self._is_stopped = False
-        command = [str(relay_binary()), "--no-tui", "--bind", host]
-        command += ["--port", str(self.address.port), *arguments]
-        # Every flag also reads the environment; a developer's settings must not change the result.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("QUIC_RELAY_")}
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
-        try:
-            self._await_answer()
-        except BaseException:
-            self._end()
-            raise
-
-    def output(self) -> str:
-        """What the relay printed so far."""
-        return self.log.read_text(errors="replace")
-
-    def events(self, name: str, session: uuid.UUID | str | None = None) -> list[Event]:
-        """The events of one kind that the relay has logged so far, of one session if given."""
-        named = [event for event in parse(self.output()) if event.name == name]
-        if session is None:
-            return named
-        return [event for event in named if event.fields.get("session") == short(session)]
-
-    def summary(self) -> dict[str, str]:
-        """Ends the relay and returns its totals."""
-        self.stop()
-        (stopped,) = self.events("stopped")
-        return stopped.fields
 
     def new_session(self) -> uuid.UUID:
         """A session id that no other test uses."""
@@ -109,13 +81,59 @@ class Relay:
         ping_pong(a, b)
         return a, b
 
+    def close_peers(self) -> None:
+        """Frees the peers' ports."""
+        for peer in self._peers:
+            peer.close()
+
+
+class Relay(RelayPeers):
+    """A running relay, and the peers that a test opened on it."""
+
+    def __init__(self, host: str, arguments: list[str], log: Path, rng: random.Random) -> None:
+        """Starts the relay on a free port and returns when it answers."""
+        super().__init__(host, rng)
+        self.log = log
+        self._is_stopped = False
+        command = [str(relay_binary()), "--no-tui", "--bind", host]
+        command += ["--port", str(self.address.port), *arguments]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=neutral_environment(),
+            )
+        try:
+            self._await_answer()
+        except BaseException:
+            self._end()
+            raise
+
+    def output(self) -> str:
+        """What the relay printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def events(self, name: str, session: uuid.UUID | str | None = None) -> list[Event]:
+        """The events of one kind that the relay has logged so far, of one session if given."""
+        named = [event for event in parse(self.output()) if event.name == name]
+        if session is None:
+            return named
+        return [event for event in named if event.fields.get("session") == short(session)]
+
+    def summary(self) -> dict[str, str]:
+        """Ends the relay and returns its totals."""
+        self.stop()
+        (stopped,) = self.events("stopped")
+        return stopped.fields
+
     def stop(self) -> None:
         """Ends the relay, which must still be running and must obey SIGTERM."""
         if self._is_stopped:
             return
         self._is_stopped = True
-        for peer in self._peers:
-            peer.close()
+        self.close_peers()
         early = self.process.poll()
         on_request = self._end()
         assert early is None, f"the relay ended by itself with status {early}\n{self.output()}"
