@@ -42,7 +42,8 @@ simulate: checks ## 200 seeds of the simulation, in two processes that must agre
 allocations: checks ## Heap allocations of a forwarding relay: none.
 	$(CHECKS) allocations --datagrams 1000000
 
-e2e: build $(PYTHON) ## Real QUIC programs and raw sockets through the relay.
+e2e: build $(PYTHON) ## Real QUIC programs and raw sockets, and the dashboard in a terminal.
+	@.ci/install-packages tmux
 	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) $(PYTHON) -m pytest Tests/EndToEnd
 
 cost: build ## Measure what the dashboard costs, ten minutes: make cost ARGS="--only 50"

@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from couples import Stack, StartNat
+from dashboard import DashboardRelay, StartDashboard
 from nat import Nat
 from programs import aioquic_options
 from relay_process import Relay, StartRelay, why_no_relay
+from tmux import why_no_tmux
 
 Note = Callable[[str], None]
 
@@ -77,6 +79,40 @@ def relay(request: pytest.FixtureRequest, start_relay: StartRelay) -> Relay:
 def relay_ipv4(start_relay: StartRelay) -> Relay:
     """A relay on IPv4, whose many loopback addresses let peers live on different hosts."""
     return start_relay()
+
+
+@pytest.fixture
+def start_dashboard(
+    request: pytest.FixtureRequest, tmp_path: Path, rng: random.Random
+) -> Iterator[StartDashboard]:
+    """Starts a relay in a terminal with extra arguments; all of a test's relays end with it."""
+    missing = why_no_relay()
+    if missing:
+        pytest.fail(missing, pytrace=False)
+    no_terminal = why_no_tmux()
+    if no_terminal:
+        pytest.skip(no_terminal)
+    with contextlib.ExitStack() as started:
+        count = 0
+
+        def start(*arguments: str, **options: Any) -> DashboardRelay:
+            nonlocal count
+            directory = tmp_path / f"terminal-{count}"
+            directory.mkdir()
+            count += 1
+            relay = DashboardRelay(directory, rng, *arguments, **options)
+            started.callback(relay.end)
+            return relay
+
+        yield start
+
+
+@pytest.fixture
+def dashboard(start_dashboard: StartDashboard) -> DashboardRelay:
+    """A relay with default settings, and its dashboard in a terminal of 120 by 35."""
+    relay = start_dashboard()
+    relay.wait_for_dashboard()
+    return relay
 
 
 @pytest.fixture(scope="session")
