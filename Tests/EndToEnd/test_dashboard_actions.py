@@ -1,0 +1,480 @@
+"""What keys do to the relay and to what is shown of it, in a real terminal.
+
+Documentation/dashboard.md says what each key does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from dashboard import DashboardRelay
+from dashboard_screen import Screen
+from peers import Peer, exchange, registration
+from relay_log import short
+
+HOST_A, HOST_B, HOST_C = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+
+# Between a session's end and the end of its row; how long an eviction can be undone.
+_ROW_SECONDS = 10.0
+_UNDO_SECONDS = 5.0
+
+_LEVELS = ("error", "warning", "notice", "info", "debug", "trace")
+
+
+# Evicting
+
+
+@pytest.mark.parametrize("key", ["Enter", "Escape", "n"])
+def test_eviction_is_cancelled_by_all_keys_but_one(dashboard: DashboardRelay, key: str) -> None:
+    session, a, b = dashboard.show(HOST_A, HOST_B)
+    dialog = _ask_to_evict(dashboard, session, a, b)
+    # The button that Enter presses looks so.
+    row = next(row for row in dialog.rows if "Cancel" in row.text and "y" in row.text)
+    assert all(look.is_reverse for look in row.look_of("Cancel"))
+    assert not any(look.is_reverse for look in row.look_of("Evict"))
+    dashboard.press(key)
+    screen = dashboard.wait(lambda s: not s.dialog, "no question any more")
+    assert screen.has(session)
+    exchange(a, b, "undisturbed")
+    assert dashboard.screen().count("evicted") == 0
+
+
+def test_eviction_names_the_rate(dashboard: DashboardRelay) -> None:
+    session, a, b = dashboard.open(HOST_A, HOST_B)
+    dashboard.traffic.send(a, 100)
+    dashboard.wait(lambda s: s.has(session) and s.rate(session, "A→B") > 0, "a rate")
+    dialog = _ask_to_evict(dashboard, session, a, b).dialog
+    assert re.search(r"\d[KM]? bit/s", dialog), dialog
+
+
+def test_eviction_can_be_undone(dashboard: DashboardRelay) -> None:
+    session, a, b = dashboard.show(HOST_A, HOST_B)
+    _ask_to_evict(dashboard, session, a, b)
+    dashboard.press("y")
+    screen = dashboard.wait(
+        lambda s: s.has(session) and s.cell(session, "WHY") == "evicted", "the reason in the row"
+    )
+    assert "u within 5 s" in screen.message
+    a.send(b"to nobody")
+    b.expect_silence()
+    dashboard.press("u")
+    dashboard.wait(lambda s: "restored" in s.message, "the message that it is restored")
+    dashboard.wait(
+        lambda s: s.has(session) and s.cell(session, "WHY") != "evicted" and not s.count("evicted"),
+        "the row as it was",
+    )
+    exchange(a, b, "restored")
+
+
+def test_eviction_ends_a_session(dashboard: DashboardRelay) -> None:
+    """Row, registrations, datagrams and undo, all of which take their seconds, in one test."""
+    session, a, b = dashboard.show(HOST_A, HOST_B)
+    other, *_ = dashboard.show(HOST_A, HOST_B)
+    dashboard.select(session)
+    _ask_to_evict(dashboard, session, a, b)
+    asked = time.monotonic()
+    dashboard.press("y")
+    dashboard.wait(
+        lambda s: s.has(session) and s.cell(session, "WHY") == "evicted", "the reason in the row"
+    )
+    done = time.monotonic()
+    screen = dashboard.select(other)
+    assert screen.is_greyed(session)
+    assert not screen.is_greyed(other)
+    assert (screen.count("paired"), screen.count("evicted")) == (1, 1)
+    # Its peers, and whoever else knows its id, are refused in silence.
+    for peer in (a, b, dashboard.peer(HOST_C)):
+        peer.send(registration(session))
+        peer.expect_silence()
+    a.send(b"to nobody")
+    b.expect_silence()
+    # What was refused is counted.
+    dashboard.press("4")
+    row = dashboard.wait(lambda s: s.row_with("evicted", HOST_A), "dropped datagrams").row_with(
+        "evicted", HOST_A
+    )
+    assert row and int(row.split()[1]) >= 4
+    dashboard.press("1")
+    while time.monotonic() - done <= _UNDO_SECONDS + 1:
+        time.sleep(0.05)
+    dashboard.press("u")
+    dashboard.wait_for_text("no eviction of the last 5 s")
+    assert dashboard.screen().count("evicted") == 1
+    dashboard.wait(lambda s: not s.has(session), "no row of the session any more")
+    assert time.monotonic() - asked >= _ROW_SECONDS
+    a.send(registration(session))
+    a.expect_silence()
+
+
+def test_nothing_to_evict_is_said(dashboard: DashboardRelay) -> None:
+    dashboard.press("x")
+    screen = dashboard.wait(lambda s: s.message, "a message")
+    assert "no session" in screen.message
+    assert not screen.dialog
+
+
+# Log level
+
+
+def test_log_level_is_shown_and_loud_ones_count_down(dashboard: DashboardRelay) -> None:
+    assert dashboard.screen().log_level == "info"
+    dashboard.press("l")
+    first = dashboard.wait(lambda s: re.match(r"debug \d", s.log_level), "debug with a countdown")
+    assert re.match(r"debug (9m5\d|10m)", first.log_level)
+    dashboard.wait(lambda s: s.log_level != first.log_level, "the countdown's next tick")
+    dashboard.press("l")
+    dashboard.wait(lambda s: s.log_level.startswith("trace "), "trace")
+    dashboard.press("l")
+    dashboard.wait(lambda s: "already" in s.message, "that there is no level above")
+    for level in ("debug", "info", "notice", "warning", "error"):
+        dashboard.press("L")
+        screen = dashboard.wait(lambda s: s.log_level.startswith(level), level)
+    assert screen.log_level == "error"
+    # The relay did it: the event came back.
+    dashboard.press("3")
+    dashboard.wait(lambda s: s.row_with("log_level_changed", "info", "debug"), "the event")
+
+
+# How figures are shown
+
+
+def test_rates_in_bits_or_bytes(dashboard: DashboardRelay) -> None:
+    session, a, _b = dashboard.open(HOST_A, HOST_B)
+    dashboard.traffic.send(a, 100)
+    screen = dashboard.wait(
+        lambda s: s.has(session) and s.rate(session, "A→B") > 500e3, "some 800 kbit/s"
+    )
+    assert "bit/s" in screen.header
+    dashboard.press("b")
+    screen = dashboard.wait(lambda s: "bit/s" not in s.header and "B/s" in s.header, "bytes")
+    assert 0 < screen.rate(session, "A→B") < 200e3
+    dashboard.press("b")
+    dashboard.wait(lambda s: "bit/s" in s.header and s.rate(session, "A→B") > 500e3, "bits")
+
+
+def test_averaging_window(dashboard: DashboardRelay) -> None:
+    session, a, _b = dashboard.open(HOST_A, HOST_B)
+    dashboard.traffic.send(a, 100)
+    dashboard.wait(lambda s: s.has(session) and s.rate(session, "A→B") > 500e3, "800 kbit/s")
+    dashboard.traffic.cease()
+    # The longer the time, the more does the average know of what was some seconds ago.
+    screen = dashboard.wait(lambda s: s.rate(session, "A→B") < 50e3, "little in the last 2 s")
+    recent = screen.rate(session, "A→B")
+    dashboard.press("a", "a")
+    dashboard.wait(lambda s: s.rate(session, "A→B") > 1.5 * recent, "more in the last minute")
+    dashboard.press("a")
+    dashboard.wait(lambda s: s.rate(session, "A→B") <= recent, "the last 2 s again")
+
+
+def test_averaging_window_is_seen(dashboard: DashboardRelay) -> None:
+    # The sparkline's own length of time is always there.
+    before = dashboard.wait_for_text("No sessions")
+    assert "10s" not in before and "10 s" not in before
+    dashboard.press("a")
+    dashboard.wait(lambda s: "10s" in s.header or "10 s" in s, "a word about 10 s")
+
+
+def test_refresh_interval(dashboard: DashboardRelay) -> None:
+    dashboard.press("+")
+    faster = dashboard.wait(lambda s: s.message, "the interval").message
+    dashboard.press("-", "-")
+    slower = dashboard.wait(lambda s: s.message not in ("", faster), "another one").message
+    assert re.search(r"\b0\.25 s", faster)
+    assert re.search(r"\b1 s", slower)
+
+
+# Privacy, export
+
+
+def test_mask_leaves_no_address_and_no_id(dashboard: DashboardRelay) -> None:
+    session, a, b = dashboard.open(HOST_A, HOST_B)
+    stranger = dashboard.peer(HOST_C)
+    stranger.send(b"no registration")
+    moved = dashboard.peer(HOST_A)
+    moved.register(session)
+    dashboard.wait_for_sessions(session)
+    # Everything that names the session or an address, on each screen, before and after.
+    names = [short(session), HOST_A, HOST_B, HOST_C]
+    names += [str(peer.port) for peer in (a, b, moved, stranger)]
+    names.append(str(dashboard.address.port))
+    seen = ""
+    for key, mark in _SCREENS:
+        dashboard.press(key)
+        seen += dashboard.wait_for_text(mark).text
+    assert all(name in seen for name in names), "what is to be masked is shown first"
+    dashboard.press("1")
+    dashboard.wait_for_sessions(session)
+    dashboard.press("P")
+    dashboard.wait(lambda s: short(session) not in s, "the mask")
+    for key, mark in _SCREENS:
+        dashboard.press(key)
+        masked = dashboard.wait_for_text(mark).text
+        assert not re.search(r"\d+\.\d+\.\d+\.\d+", masked), masked
+        left = [name for name in names if re.search(rf"\b{re.escape(name)}\b", masked)]
+        assert not left, f"{left} on the screen of {key}:\n{masked}"
+    # A question names the session, too.
+    dashboard.press("1", "x")
+    dialog = dashboard.wait(lambda s: s.dialog, "the question").text
+    assert not [name for name in names if re.search(rf"\b{re.escape(name)}\b", dialog)], dialog
+
+
+def test_export_writes_what_is_shown(dashboard: DashboardRelay) -> None:
+    near, a, b = dashboard.open(HOST_A, HOST_B)
+    far, *_ = dashboard.open("127.0.1.2", "127.0.1.3")
+    dashboard.wait_for_sessions(near, far)
+    dashboard.press("/")
+    dashboard.type("127.0.0")
+    dashboard.press("Enter")
+    dashboard.wait(lambda s: s.sessions == [short(near)], "the one session")
+    path = _export(dashboard)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    document = json.loads(path.read_text())
+    assert document["filter"] == "127.0.0"
+    (entry,) = document["sessions"]
+    assert entry["session"] == str(near)
+    assert entry["a"]["address"] == f"{HOST_A}:{a.port}"
+    assert entry["b"]["address"] == f"{HOST_B}:{b.port}"
+    dashboard.press("P")
+    dashboard.wait(lambda s: short(near) not in s, "the mask")
+    # The name of a file tells when it was written; there is one each second.
+    path.unlink()
+    masked = _export(dashboard, path).read_text()
+    json.loads(masked)
+    for name in (short(near), HOST_A, HOST_B, str(a.port), str(dashboard.address.port)):
+        assert not re.search(rf"\b{re.escape(name)}\b", masked), masked
+
+
+# Screens
+
+
+def test_screens_by_number_and_in_turn(dashboard: DashboardRelay) -> None:
+    session, *_ = dashboard.show(HOST_A, HOST_B)
+    for key, mark in _SCREENS:
+        dashboard.press(key)
+        dashboard.wait_for_text(mark)
+    # Help is a screen to come back from.
+    dashboard.press("Escape")
+    dashboard.wait_for_text(_SCREENS[3][1])
+    dashboard.press("1")
+    dashboard.wait_for_sessions(session)
+    for _, mark in [*_SCREENS[1:4], _SCREENS[0]]:
+        dashboard.press("Tab")
+        dashboard.wait_for_text(mark)
+
+
+def test_help_lists_every_key(dashboard: DashboardRelay) -> None:
+    keys = set("j k g G / s S o [ ] { } x u l L b a P e + - q ? 1 2 3 4 f".split())
+    keys |= {"↑", "↓", "PgUp", "PgDn", "Enter", "Esc", "Tab", "Space", "Ctrl-L", "Ctrl-C", "Ctrl-Z"}
+    for columns, rows in ((120, 35), (80, 24)):
+        dashboard.terminal.resize(columns, rows)
+        dashboard.wait(lambda s: len(s.rows) == rows and s.has_dashboard, "the new size")
+        dashboard.press("?")
+        dashboard.wait_for_text("Keys")
+        words: set[str] = set()
+        for _ in range(40):
+            screen = dashboard.screen()
+            words |= set(screen.body.split())
+            dashboard.press("j")
+        assert not keys - words, f"without help at {columns} by {rows}: {keys - words}"
+        dashboard.press("Escape")
+        dashboard.wait(lambda s: "No sessions" in s, "the screen of sessions")
+
+
+def test_drops_are_counted_by_reason(dashboard: DashboardRelay) -> None:
+    stranger = dashboard.peer(HOST_C)
+    dashboard.press("4")
+    before = dashboard.wait_for_text("unknown_source").row_with("unknown_source")
+    assert before and before.split()[1] == "0"
+    for _ in range(25):
+        stranger.send(b"a stranger's datagram")
+    screen = dashboard.wait(lambda s: s.row_with("unknown_source", "25"), "25 drops")
+    row = screen.row_with("unknown_source")
+    assert row and f"{HOST_C}:{stranger.port}" in row
+    assert re.search(r"\d(ms|s)\b", row), row
+    dashboard.wait(
+        lambda s: _drop_rate(s.row_with("unknown_source")) > 0, "their rate over some seconds"
+    )
+    # Nothing else was dropped; the header says how many in all.
+    assert screen.count("drops") == 25
+
+
+def _drop_rate(row: str | None) -> float:
+    return float(row.split()[2].replace("-", "0")) if row else 0.0
+
+
+# Events
+
+
+def test_events_tell_a_session_s_life(dashboard: DashboardRelay) -> None:
+    session, a, b = dashboard.show(HOST_A, HOST_B)
+    moved = dashboard.peer(HOST_A)
+    moved.register(session)
+    dashboard.wait(lambda s: s.has(session) and s.cell(session, "REB") == "1", "a rebind")
+    dashboard.press("3")
+    name = short(session)
+    dashboard.wait(lambda s: s.row_with("session_opened", name), "the first registration")
+    screen = dashboard.wait(lambda s: s.row_with("rebind", name), "the rebind")
+    assert screen.row_with("session_paired", name, f"{HOST_A}:{a.port}", f"{HOST_B}:{b.port}")
+    rebind = screen.row_with("rebind", name, f"{HOST_A}:{a.port}", f"{HOST_A}:{moved.port}")
+    assert rebind and "registration" in rebind and "gap" in rebind
+    dashboard.press("1", "x")
+    dashboard.wait(lambda s: s.dialog, "the question")
+    dashboard.press("y", "3")
+    dashboard.wait(lambda s: s.row_with("session_ended", name, "evicted"), "the eviction")
+
+
+def test_events_follow_the_tail(dashboard: DashboardRelay) -> None:
+    first = [_open_half(dashboard) for _ in range(60)]
+    dashboard.press("3")
+    dashboard.wait(lambda s: s.row_with("session_opened", first[-1]), "the latest event")
+    latest = _open_half(dashboard)
+    screen = dashboard.wait(lambda s: s.row_with("session_opened", latest), "the one after it")
+    assert first[0] not in screen
+
+
+def test_events_that_were_scrolled_back_to_stay(dashboard: DashboardRelay) -> None:
+    first = [_open_half(dashboard) for _ in range(60)]
+    dashboard.press("3")
+    dashboard.wait(lambda s: s.row_with("session_opened", first[-1]), "the latest event")
+    dashboard.press("PPage")
+    scrolled = dashboard.wait(lambda s: first[-1] not in s, "older events")
+    newer = [_open_half(dashboard) for _ in range(3)]
+    dashboard.wait(lambda s: s.count("waiting") == 63, "more sessions")
+    assert _event_sessions(dashboard.screen()) == _event_sessions(scrolled)
+    dashboard.press("G")
+    dashboard.wait(lambda s: s.row_with("session_opened", newer[-1]), "the latest event again")
+
+
+def test_events_of_one_session(dashboard: DashboardRelay) -> None:
+    session, *_ = dashboard.open(HOST_A, HOST_B)
+    other, *_ = dashboard.open(HOST_A, HOST_B)
+    dashboard.wait_for_sessions(session, other)
+    dashboard.select(other)
+    dashboard.press("f")
+    screen = dashboard.wait(lambda s: s.row_with("session_paired", short(other)), "its events")
+    assert not screen.row_with("session_paired", short(session))
+    dashboard.press("f")
+    dashboard.wait(lambda s: s.row_with("session_paired", short(session)), "all events")
+
+
+def test_events_by_level(dashboard: DashboardRelay) -> None:
+    session, *_ = dashboard.open(HOST_A, HOST_B)
+    dashboard.peer(HOST_C).send(registration(session))
+    dashboard.wait_for_sessions(session)
+    dashboard.press("3")
+    dashboard.wait(
+        lambda s: s.row_with("session_opened") and s.row_with("registration_refused"), "both events"
+    )
+    for _ in range(len(_LEVELS)):
+        before = dashboard.screen().title
+        dashboard.press("v")
+        title = dashboard.wait(lambda s: s.title != before, "another level").title
+        assert any(level in title for level in _LEVELS), title
+        if "warning" in title:
+            break
+    screen = dashboard.wait(
+        lambda s: s.row_with("registration_refused") and not s.row_with("session_opened"),
+        "warnings only",
+    )
+    assert short(session) in screen
+
+
+# Leaving
+
+
+def test_quitting_without_sessions_asks_nothing(dashboard: DashboardRelay) -> None:
+    dashboard.press("q")
+    assert dashboard.wait_for_end() == 0
+
+
+@pytest.mark.parametrize(("quit", "cancel"), [("q", "Enter"), ("C-c", "Escape")])
+def test_quitting_with_sessions_asks(dashboard: DashboardRelay, quit: str, cancel: str) -> None:
+    _, a, b = dashboard.show(HOST_A, HOST_B)
+    dashboard.press(quit)
+    dialog = dashboard.wait(lambda s: s.dialog, "the question").dialog
+    for text in ("1 session", "Cancel", "Drain", "Stop"):
+        assert text in dialog
+    dashboard.press(cancel)
+    dashboard.wait(lambda s: not s.dialog, "no question any more")
+    exchange(a, b, "undisturbed")
+    dashboard.press(quit)
+    dashboard.wait(lambda s: s.dialog, "the question")
+    dashboard.press("s")
+    assert dashboard.wait_for_end() == 0
+
+
+def test_draining_ends_with_the_last_session(dashboard: DashboardRelay) -> None:
+    _, a, b = dashboard.open(HOST_A, HOST_B)
+    for peer in (a, b):
+        dashboard.traffic.send(peer, 10, b"alive")
+    dashboard.wait(lambda s: s.count("paired") == 1, "the session")
+    dashboard.press("q")
+    dashboard.wait(lambda s: s.dialog, "the question")
+    dashboard.press("d")
+    dashboard.wait(lambda s: "draining" in s.header, "the state in the header")
+    late = dashboard.peer(HOST_C)
+    late.send(registration(dashboard.new_session()))
+    late.expect_silence()
+    # Old sessions go on, and so does the relay, until the last one has ended.
+    dashboard.traffic.cease()
+    a.receive_all()
+    b.receive_all()
+    exchange(a, b, "while draining")
+    assert dashboard.is_running()
+    dashboard.press("x")
+    dashboard.wait(lambda s: s.dialog, "the question")
+    dashboard.press("y")
+    assert dashboard.wait_for_end() == 0
+
+
+def test_suspending_is_refused(dashboard: DashboardRelay) -> None:
+    session, a, b = dashboard.show(HOST_A, HOST_B)
+    dashboard.press("C-z")
+    dashboard.wait(lambda s: "suspend" in s.message, "a message")
+    exchange(a, b, "not suspended")
+    dashboard.press("Enter")
+    dashboard.wait(lambda s: s.detail == short(session), "the detail")
+
+
+# Of each screen: its key, and a text that only this one has.
+_SCREENS = [
+    ("1", "PEER A"),
+    ("2", "Peer A"),
+    ("3", "session_opened"),
+    ("4", "unknown_source"),
+    ("?", "PgUp"),
+]
+
+
+def _ask_to_evict(dashboard: DashboardRelay, session: uuid.UUID, a: Peer, b: Peer) -> Screen:
+    """Presses the key and looks at the question."""
+    dashboard.press("x")
+    screen = dashboard.wait(lambda s: s.dialog, "the question")
+    for text in (short(session), f"{HOST_A}:{a.port}", f"{HOST_B}:{b.port}", "Cancel", "Evict"):
+        assert text in screen.dialog, screen.dialog
+    return screen
+
+
+def _open_half(dashboard: DashboardRelay) -> str:
+    session = dashboard.new_session()
+    dashboard.peer(HOST_A).register(session)
+    return short(session)
+
+
+def _event_sessions(screen: Screen) -> list[str]:
+    return re.findall(r"session_opened +([0-9a-f]{8})", screen.body)
+
+
+def _export(dashboard: DashboardRelay, before: Path | None = None) -> Path:
+    dashboard.press("e")
+    screen = dashboard.wait(lambda s: ".json" in s.message, "the file's path")
+    (path,) = [Path(word) for word in screen.message.split() if word.endswith(".json")]
+    dashboard.exports.append(path)
+    return path
