@@ -92,7 +92,7 @@ def test_repainting_mends_a_screen_that_was_scribbled_on(dashboard: DashboardRel
 # Types, colours, encodings
 
 
-@pytest.mark.parametrize("type", ["xterm-256color", "screen-256color"])
+@pytest.mark.parametrize("type", ["vt220", "linux", "xterm-256color", "screen-256color"])
 def test_type_of_terminal(start_dashboard: StartDashboard, type: str) -> None:
     dashboard = start_dashboard(environment={"TERM": type})
     dashboard.wait_for_dashboard()

@@ -149,7 +149,8 @@ class Tmux:
 _NO_STATUS_LINE = ("set-option", "-g", "status", "off")
 
 _MODES = (
-    "alternate_on insert_flag keypad_cursor_flag keypad_flag mouse_any_flag origin_flag wrap_flag"
+    "alternate_on insert_flag keypad_cursor_flag keypad_flag mouse_any_flag origin_flag wrap_flag "
+    "scroll_region_upper scroll_region_lower"
 )
 _STATE = "\t".join(
     (
