@@ -112,7 +112,7 @@ def test_type_of_terminal(start_dashboard: StartDashboard, type: str) -> None:
     dashboard.wait_for_text("Stop now")
     dashboard.press("s")
     assert dashboard.wait_for_end() == 0
-    _check_restored(dashboard)
+    _check_restored(dashboard, status=0)
 
 
 @pytest.mark.parametrize("settings", [{}, {"NO_COLOR": ""}, {"NO_COLOR": "1"}])
@@ -231,13 +231,13 @@ def test_signal_leaves_the_terminal_as_it_was(
         assert status in (0, 128 + number)
     else:
         assert status == 128 + number
-    _check_restored(dashboard)
+    _check_restored(dashboard, status)
 
 
 def test_quitting_leaves_the_terminal_as_it_was(dashboard: DashboardRelay) -> None:
     dashboard.press("q")
     assert dashboard.wait_for_end() == 0
-    _check_restored(dashboard)
+    _check_restored(dashboard, status=0)
 
 
 def test_hang_up_signal_leaves_the_terminal_and_the_relay(dashboard: DashboardRelay) -> None:
@@ -247,8 +247,7 @@ def test_hang_up_signal_leaves_the_terminal_and_the_relay(dashboard: DashboardRe
     dashboard.wait(lambda s: not s.has_dashboard, "the screen before the dashboard")
     exchange(a, b, "headless")
     dashboard.signal(signal.SIGTERM)
-    dashboard.wait_for_end()
-    _check_restored(dashboard)
+    _check_restored(dashboard, dashboard.wait_for_end())
 
 
 # What comes from the network
@@ -305,7 +304,7 @@ def _has_one_line(screen: Screen, beginning: str) -> bool:
     return first.text.startswith(beginning) and not any(row.text for row in others)
 
 
-def _check_restored(dashboard: DashboardRelay) -> None:
+def _check_restored(dashboard: DashboardRelay, status: int) -> None:
     """Whether modes, screen and shell are as they were."""
     before, after = ((dashboard.directory / name).read_text() for name in ("before", "after"))
     assert after == before
@@ -313,6 +312,8 @@ def _check_restored(dashboard: DashboardRelay) -> None:
         lambda s: s.text.rstrip().endswith("prompt>"), "the prompt at the end of the screen"
     )
     assert screen.capture.modes == dashboard.modes_before
+    # On a terminal without an alternate screen the rest of the dashboard is above, not behind.
+    assert screen.row_with("the relay left with") == f"the relay left with status {status}"
     assert screen.capture.is_cursor_shown
     # What is typed is seen, in the terminal's own looks.
     dashboard.type("echo $((6 * 7)) answers")
