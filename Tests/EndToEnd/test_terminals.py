@@ -250,6 +250,22 @@ def test_hang_up_signal_leaves_the_terminal_and_the_relay(dashboard: DashboardRe
     _check_restored(dashboard, dashboard.wait_for_end())
 
 
+def test_relay_outlives_its_terminal(dashboard: DashboardRelay) -> None:
+    _, a, b = dashboard.show(HOST_A, HOST_B)
+    dashboard.traffic.send(b, 20, b"from B")
+    dashboard.terminal.hang_up()
+    # It may take until its next frame to notice, and the shell's death some more.
+    for step in range(20):
+        a.send(f"headless {step}".encode())
+        b.expect(f"headless {step}".encode())
+        a.receive()
+    newcomer = dashboard.peer(HOST_B)
+    newcomer.register(dashboard.new_session())
+    assert dashboard.is_running()
+    dashboard.signal(signal.SIGTERM)
+    wait_until(lambda: not dashboard.is_running(), "the end on TERM")
+
+
 # What comes from the network
 
 
