@@ -423,6 +423,15 @@ def test_quitting_with_sessions_asks(dashboard: DashboardRelay, quit: str, cance
     assert dashboard.wait_for_end() == 0
 
 
+def test_quitting_asks_about_what_came_during_a_pause(dashboard: DashboardRelay) -> None:
+    dashboard.press("Space")
+    dashboard.wait(lambda s: s.badge, "the badge")
+    a, b = dashboard.pair(HOST_A, HOST_B)
+    dashboard.press("q")
+    dashboard.wait_for_text("Stop now")
+    exchange(a, b, "undisturbed")
+
+
 def test_draining_ends_with_the_last_session(dashboard: DashboardRelay) -> None:
     _, a, b = dashboard.open(HOST_A, HOST_B)
     for peer in (a, b):
