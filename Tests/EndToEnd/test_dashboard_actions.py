@@ -113,6 +113,16 @@ def test_eviction_ends_a_session(dashboard: DashboardRelay) -> None:
     a.expect_silence()
 
 
+def test_evicted_sessions_do_not_count_as_filtered_out(dashboard: DashboardRelay) -> None:
+    session, *_ = dashboard.show(HOST_A, HOST_B)
+    dashboard.press("x")
+    dashboard.wait(lambda s: s.dialog, "the question")
+    dashboard.press("y")
+    dashboard.wait(lambda s: s.count("evicted") == 1, "the eviction")
+    screen = dashboard.wait(lambda s: not s.has(session), "no row of the session any more")
+    assert "No sessions" in screen.body
+
+
 def test_nothing_to_evict_is_said(dashboard: DashboardRelay) -> None:
     dashboard.press("x")
     screen = dashboard.wait(lambda s: s.message, "a message")
