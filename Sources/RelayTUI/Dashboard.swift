@@ -52,8 +52,8 @@ public final class Dashboard {
         while outcome == nil {
             wait(signals: signals.number)
             while let signal = signals.nextForDashboard() { take(signal) }
-            perform(model.take(link.takeEvents()))
-            advance()
+            takeEvents()
+            askForPicture()
             takePicture()
             draw()
         }
@@ -85,6 +85,8 @@ public final class Dashboard {
         if terminal.follow() { isChanged = true }
         guard !terminal.isAway else { return }
         if terminal.isBusy, !terminal.flush() { outcome = .hangUp }
+        // What happened before a key was pressed may bear on what it does.
+        takeEvents()
         takeKeys()
     }
 
@@ -133,6 +135,7 @@ public final class Dashboard {
             let wait = UInt64(KeyDecoder.escapeMilliseconds) * Nanoseconds.perMillisecond
             escapeAt = link.now.advanced(byNanoseconds: wait)
         }
+        advance()
         for key in keys {
             perform(model.press(key))
             // What a key changed in what is wanted is seen with the next picture: soon.
@@ -166,8 +169,17 @@ public final class Dashboard {
 
     // MARK: Time and pictures
 
+    /// Lets the model know what time it is.
     private func advance() {
         perform(model.advance(to: link.now, unixNanoseconds: WallClock.nanoseconds()))
+    }
+
+    private func takeEvents() {
+        advance()
+        perform(model.take(link.takeEvents()))
+    }
+
+    private func askForPicture() {
         guard !isAsked, link.now >= pictureAt, model.pausedAt == nil else { return }
         link.askForPicture()
         isAsked = true

@@ -6,11 +6,16 @@ enum Export {
     /// Writes the file into the directory for temporary files, readable by its owner only, and says
     /// where it is or why it is not.
     static func write(_ model: Model) -> String {
-        let directory = Export.directory
-        let path = "\(directory)/quic-relay-\(time(nil))-\(getpid()).json"
         let text = Array(ExportText.json(model).utf8)
-        // Sound: the path is read as a C string; the file must not be there before.
-        let file = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        let begin = "\(directory)/quic-relay-\(time(nil))-\(getpid())"
+        var path = ""
+        var file: Int32 = -1
+        for number in 1...nameLimit {
+            path = begin + (number == 1 ? "" : "-\(number)") + ".json"
+            // Sound: the path is read as a C string; the file must not be there before.
+            file = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+            guard file < 0 else { break }
+        }
         guard file >= 0 else { return "cannot write \(path): \(reason)" }
         defer { close(file) }
         // Sound: as many bytes are read as the array has.
@@ -18,6 +23,9 @@ enum Export {
         return count == text.count
             ? "written to \(path)" : "\(path) could not be written whole: \(reason)"
     }
+
+    /// Files of one second, at the most.
+    private static let nameLimit = 100
 
     private static var directory: String {
         // Sound: what is found is copied at once; nothing changes the environment.

@@ -308,7 +308,8 @@ nonisolated extension Model {
 
     mutating func quit() -> [Effect] {
         guard isInProcess else { return [.quit(.detach)] }
-        let live = picture.totals.pairedSessions
+        // Those that ended since the picture count, too: better to ask in vain than not to ask.
+        let live = picture.totals.pairedSessions + pairedSincePicture
         guard live > 0 else { return [.quit(.stop)] }
         dialog = .quit(sessions: live)
         return []

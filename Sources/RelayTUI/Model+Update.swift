@@ -19,6 +19,7 @@ nonisolated extension Model {
         }
         heldOrder = holdsOrder ? new.heldOrder ?? heldOrder : nil
         picture = new
+        pairedSincePicture = 0
         picture.heldOrder = nil
         removeEnded()
         followSelection()
@@ -61,7 +62,9 @@ nonisolated extension Model {
         for recorded in new {
             switch recorded.event {
             case .sessionEnded(let id, let ending, _, _, _): keep(id, ending)
+            case .sessionPaired: pairedSincePicture += 1
             case .evictionUndone(let id):
+                pairedSincePicture += 1
                 ended.removeAll { $0.session.id == id }
                 say("\(shown(id)) is restored")
             case .commandFailed(let id):

@@ -65,6 +65,8 @@ nonisolated struct Model: Sendable {
     var epochNanoseconds: UInt64 = 0
     var picture = Picture()
     var ended: [EndedSession] = []
+    /// Sessions that were paired, or restored, since the picture was made.
+    var pairedSincePicture = 0
     var events = EventHistory()
     var history = History()
     var receivedBits: Float = 0

@@ -37,6 +37,37 @@ struct PauseTests {
         #expect(Array(scene.screen.dropFirst()) == before)
     }
 
+    /// The clock and the age of the pause go on, and nothing else.
+    @Test func theUptimeStandsStillWhilePaused() throws {
+        var scene = try scene()
+        scene.press(.character(" "))
+        let before = scene.screen[0].prefix(40)
+        #expect(before.contains("up 500ms"))
+        scene.wait(milliseconds: 30_000)
+        #expect(scene.screen[0].prefix(40) == before)
+    }
+
+    @Test func quittingAsksAboutWhatCameDuringAPause() throws {
+        var scene = try Scene()
+        scene.wait()
+        scene.press(.character(" "))
+        scene.open(1)
+        scene.wait()
+        scene.press(.character("q"))
+        #expect(scene.model.dialog == .quit(sessions: 1) && scene.effects.isEmpty)
+    }
+
+    @Test func whereAllSessionsAreEvictedNoFilterIsBlamed() throws {
+        var scene = try Scene()
+        scene.open(1)
+        scene.wait()
+        scene.press(.character("x"), .character("y"))
+        scene.wait()
+        scene.wait(milliseconds: 11_000)
+        #expect(scene.screen.contains { $0.contains("No sessions.") })
+        #expect(!scene.screen.contains { $0.contains("matches the filter") })
+    }
+
     @Test func goingOnShowsThePresent() throws {
         var scene = try scene()
         for _ in 0..<3 { scene.wait(milliseconds: 1_000) }

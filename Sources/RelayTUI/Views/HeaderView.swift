@@ -21,7 +21,9 @@ nonisolated enum HeaderView {
         let name = model.isMasked ? "········" : model.name
         column = canvas.put("\(name)  ", row: 0, column: column)
         column = canvas.put("up ", row: 0, column: column, style: .faint)
-        let age = Format.duration(nanoseconds: model.now.nanoseconds(since: model.startedAt))
+        // Of the time that is shown: in a pause it stands still like everything else.
+        let time = max(totals.time, model.startedAt)
+        let age = Format.duration(nanoseconds: time.nanoseconds(since: model.startedAt))
         column = canvas.put("\(age.trimmed.filled(to: 5))  ", row: 0, column: column)
         let state = totals.state
         column = canvas.put(

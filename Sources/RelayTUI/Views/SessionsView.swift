@@ -77,7 +77,7 @@ nonisolated enum SessionsView {
 
     private static func drawNothing(_ model: Model, row: Int, on canvas: inout Canvas) {
         let text =
-            model.moment.picture.sessionCount == 0
+            model.filter.isEmpty || model.moment.picture.sessionCount == 0
             ? "No sessions. A peer registers with REG:<session id> to this relay's port."
             : "No session matches the filter; Esc empties it."
         for (index, line) in Format.wrapped(text, to: canvas.columns - 4).enumerated() {
