@@ -12,7 +12,8 @@ struct Serve: ParsableCommand {
         discussion: """
             Every option can be set in the environment, too: --session-limit as \
             QUIC_RELAY_SESSION_LIMIT. What is given on the command line wins. TERM, INT and HUP \
-            end the relay, after a drain if --drain-secs is set; a second one ends it at once.
+            end the relay, after a drain if --drain-secs is set; a second one ends it at once. One \
+            that has or had a dashboard goes on headless after HUP.
             """)
 
     @Option(setting: .port)
