@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +14,6 @@ from relay_process import neutral_environment
 
 # A wall only: tmux answers within milliseconds.
 _COMMAND_WALL_SECONDS = 30.0
-
-_numbers = itertools.count()
 
 # SGR, what changes how text looks (ECMA-48 §8.3.117), and SO and SI, which tmux puts around
 # characters of the line drawing set.
@@ -84,7 +81,9 @@ class Tmux:
     PROMPT = "prompt>"
 
     def __init__(self, directory: Path, columns: int, rows: int) -> None:
-        self._name = f"quic-relay-test-{os.getpid()}-{next(_numbers)}"
+        # The path of a socket must be short (unix(7)), and tmux leaves the file behind.
+        self._sockets = tempfile.TemporaryDirectory(prefix="tmux-")
+        self._has_ended = False
         self._environment = neutral_environment() | {
             "LC_ALL": "C.UTF-8",
             "HISTFILE": "/dev/null",
@@ -129,10 +128,13 @@ class Tmux:
 
     def end(self) -> None:
         """Ends the server, if it still runs, and with it the terminal."""
-        self._run("kill-server", may_fail=True)
+        if not self._has_ended:
+            self._has_ended = True
+            self._run("kill-server", may_fail=True)
+            self._sockets.cleanup()
 
     def _run(self, *words: str, may_fail: bool = False) -> str:
-        command = ["tmux", "-u", "-L", self._name, "-f", "/dev/null", *words]
+        command = ["tmux", "-u", "-S", f"{self._sockets.name}/socket", "-f", "/dev/null", *words]
         done = subprocess.run(
             command,
             env=self._environment,
