@@ -51,11 +51,14 @@ def test_sessions_appear_with_peers_rates_and_diagnosis(dashboard: DashboardRela
     dashboard.peer(HOST_A).register(waiting)
     dashboard.wait_for_sessions(session, silent, waiting)
     screen = dashboard.wait(
-        lambda s: s.rate(session, "A→B") > 3 * s.rate(session, "B→A") > 0, "both rates"
+        lambda s: (
+            s.rate(session, "A→B") > 3 * s.rate(session, "B→A") > 0
+            and s.cell(session, "WHY") == "not_quic"
+        ),
+        "both rates, and what is carried",
     )
     assert screen.cell(session, "PEER A") == f"{HOST_A}:{a.port}"
     assert screen.cell(session, "PEER B") == f"{HOST_B}:{b.port}"
-    assert screen.cell(session, "WHY") == "not_quic"
     assert number(screen.cell(session, "TOTAL")) > 0
     assert screen.cell(silent, "WHY") == "silent"
     assert screen.cell(waiting, "WHY") == "waiting"
