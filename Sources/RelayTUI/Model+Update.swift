@@ -18,6 +18,7 @@ nonisolated extension Model {
             receivedBits = 8 * Float(bytes) / Float(elapsed) * Float(Nanoseconds.perSecond)
         }
         heldOrder = holdsOrder ? new.heldOrder ?? heldOrder : nil
+        formerRows = (picture.sessions, picture.offset)
         picture = new
         pairedSincePicture = 0
         picture.heldOrder = nil
@@ -79,15 +80,16 @@ nonisolated extension Model {
     }
 
     private mutating func keep(_ id: SessionID, _ ending: SessionEnding) {
-        guard pausedAt == nil,
-            let index = picture.sessions.firstIndex(where: { $0.id == id })
-        else { return }
+        guard pausedAt == nil else { return }
+        var rows = (sessions: picture.sessions, offset: picture.offset)
+        if !rows.sessions.contains(where: { $0.id == id }) { rows = formerRows }
+        guard let index = rows.sessions.firstIndex(where: { $0.id == id }) else { return }
         ended.removeAll { $0.session.id == id }
         ended.append(
             EndedSession(
-                session: picture.sessions[index], ending: ending, endedAt: now,
-                row: picture.offset + index))
-        picture.sessions.remove(at: index)
+                session: rows.sessions[index], ending: ending, endedAt: now,
+                row: rows.offset + index))
+        picture.sessions.removeAll { $0.id == id }
     }
 
     /// Keeps the cursor on the session that it was on; if that is gone, on the same row. Who looks

@@ -65,6 +65,8 @@ nonisolated struct Model: Sendable {
     var epochNanoseconds: UInt64 = 0
     var picture = Picture()
     var ended: [EndedSession] = []
+    /// The rows of the picture before, where an event says that one ended after the next was made.
+    var formerRows: (sessions: [SessionSnapshot], offset: Int) = ([], 0)
     /// Sessions that were paired, or restored, since the picture was made.
     var pairedSincePicture = 0
     var events = EventHistory()

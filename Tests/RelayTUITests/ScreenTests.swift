@@ -103,6 +103,18 @@ struct ScreenTests {
         #expect(scene.model.picture.totals.pairedSessions == 5)
     }
 
+    /// A picture may be made after the eviction and be seen before the event that tells it.
+    @Test func anEventAfterThePictureLeavesTheRowToo() throws {
+        var scene = try scene()
+        let id = try #require(scene.model.selected)
+        scene.press(.character("x"), .character("y"))
+        scene.show()
+        #expect(!scene.model.picture.sessions.contains { $0.id == id })
+        scene.wait(milliseconds: 1)
+        let row = scene.screen.first { $0.hasPrefix(id.short) }
+        #expect(row?.contains("evicted") == true)
+    }
+
     @Test func anEvictedSessionsRowGoesAfterTenSeconds() throws {
         var scene = try scene()
         let id = try #require(scene.model.selected)
