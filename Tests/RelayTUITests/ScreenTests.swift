@@ -95,7 +95,8 @@ struct ScreenTests {
         let id = try #require(scene.model.selected)
         scene.press(.character("x"), .character("y"))
         scene.wait()
-        let row = scene.screen.first { $0.hasPrefix(id.short) }
+        // Not the message, which begins with the id, too.
+        let row = scene.screen.first { $0.hasPrefix(id.short) && $0.contains("203.0.113") }
         #expect(row?.contains("evicted") == true)
         scene.press(.character("u"))
         scene.wait()
@@ -111,7 +112,8 @@ struct ScreenTests {
         scene.show()
         #expect(!scene.model.picture.sessions.contains { $0.id == id })
         scene.wait(milliseconds: 1)
-        let row = scene.screen.first { $0.hasPrefix(id.short) }
+        // Not the message, which begins with the id, too.
+        let row = scene.screen.first { $0.hasPrefix(id.short) && $0.contains("203.0.113") }
         #expect(row?.contains("evicted") == true)
     }
 
