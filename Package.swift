@@ -22,6 +22,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
         .target(name: "CLinux", cSettings: [.treatAllWarnings(as: .error)]),
@@ -31,7 +32,12 @@ let package = Package(
         .target(name: "RelayCore", swiftSettings: strict),
         .target(
             name: "Relay",
-            dependencies: ["RelayCore", "CLinux", .product(name: "Logging", package: "swift-log")],
+            dependencies: [
+                "RelayCore", "CLinux", .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             swiftSettings: strict),
         .target(
             name: "RelayTUI", dependencies: ["RelayCore", "CNcurses"],

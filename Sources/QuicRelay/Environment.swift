@@ -14,14 +14,6 @@ enum Environment {
 }
 
 extension Serve {
-    /// The options that take a value, without dashes.
-    static let valueOptions =
-        (Setting.all + [.port, .receiveBuffer, .drain]).map(\.name)
-        + ["bind", "rebind", "log-level", "log-format"]
-    /// The options that take none; in the environment they are on when set to 1 or true, and off
-    /// when set to 0, false or nothing.
-    static let flagOptions = ["strict", "deny-special-sources", "no-offload", "no-tui"]
-
     /// The environment's settings as arguments, except for those that `given` sets itself.
     static func argumentsFromEnvironment(besides given: [String]) throws -> [String] {
         // Only the relay itself is set up this way; other commands and help take none of it.
@@ -31,10 +23,12 @@ extension Serve {
         func isGiven(_ option: String) -> Bool {
             given.contains { $0 == "--\(option)" || $0.hasPrefix("--\(option)=") }
         }
-        let values = valueOptions.filter { !isGiven($0) }.flatMap { option in
+        let values = optionGroups.flatMap { $0.valueOptions }.filter { !isGiven($0) }.flatMap {
+            option in
             Environment.value(of: variable(option)).map { ["--\(option)=\($0)"] } ?? []
         }
-        let flags = try flagOptions.filter { !isGiven($0) }.filter { option in
+        let flags = try optionGroups.flatMap { $0.flagOptions }.filter { !isGiven($0) }.filter {
+            option in
             switch Environment.value(of: variable(option)) {
             case "1", "true": return true
             case nil, "", "0", "false": return false

@@ -5,15 +5,17 @@ public import RelayTUI
 /// The dashboard's way to a relay in the same process.
 struct InProcessLink: RelayLink {
     private let service: RelayService
+    private let reader: EventReader
 
-    init(_ service: RelayService) {
+    init(_ service: RelayService) throws(SystemError) {
         self.service = service
+        reader = try service.makeEventReader()
     }
 
     var now: Instant { MonotonicClock.now() }
-    var eventDescriptor: Int32 { service.eventDescriptor }
+    var eventDescriptor: Int32 { reader.descriptor }
 
-    func takeEvents() -> [RecordedEvent] { service.takeEvents() }
+    func takeEvents() -> [RecordedEvent] { reader.take() }
 
     func askForPicture() { service.requestSnapshot() }
 

@@ -19,6 +19,7 @@ public struct HeadlessRelay: ~Copyable {
     static let summaryNanoseconds = 60 * Nanoseconds.perSecond
 
     private let service: RelayService
+    private let reader: EventReader
     private let signals: SignalDescriptor
     private let drainNanoseconds: UInt64
     private let takeover: Takeover?
@@ -27,19 +28,22 @@ public struct HeadlessRelay: ~Copyable {
     private var summarized = RelayTotals()
     private var stopAt: Instant?
 
-    /// Takes over a relay that runs. With `drainSeconds` above 0, the first request to stop lets
-    /// running sessions go on for at most that long. One that had a dashboard is not stopped by a
-    /// hang-up: it comes with the terminal's end, and a shell that ends repeats it.
+    /// Takes over a relay that runs and logs what `reader` has not read. With `drainSeconds` above
+    /// 0, the first request to stop lets running sessions go on for at most that long. One that had
+    /// a dashboard is not stopped by a hang-up: it comes with the terminal's end, and a shell that
+    /// ends repeats it.
     public init(
-        _ service: RelayService, _ configuration: RelayConfiguration,
+        _ service: RelayService, _ configuration: RelayConfiguration, reader: EventReader,
         signals: consuming SignalDescriptor, logger: Logger, logLevel: LogLevel,
         drainSeconds: Int, after takeover: Takeover? = nil
     ) {
         self.service = service
+        self.reader = reader
         self.signals = signals
         self.takeover = takeover
         drainNanoseconds = UInt64(drainSeconds) * Nanoseconds.perSecond
         // What happened before was shown by the dashboard.
+        if takeover != nil { reader.skip() }
         events = EventLogger(logger, level: logLevel, after: takeover == nil ? 0 : nil)
         summaryAt = MonotonicClock.now().advanced(byNanoseconds: HeadlessRelay.summaryNanoseconds)
         if let takeover { logTakeover(takeover) }
@@ -64,7 +68,7 @@ public struct HeadlessRelay: ~Copyable {
         let now = MonotonicClock.now()
         if takeover != .endRequested || beginStop(at: now) { serve() }
         service.stop()
-        for event in service.takeEvents() { events.log(event) }
+        for event in reader.take() { events.log(event) }
         logSummary("stopped", at: MonotonicClock.now())
     }
 
@@ -73,7 +77,7 @@ public struct HeadlessRelay: ~Copyable {
             wait()
             let now = MonotonicClock.now()
             var isDrained = false
-            for event in service.takeEvents() {
+            for event in reader.take() {
                 events.log(event)
                 if case .drained = event.event { isDrained = true }
             }
@@ -104,7 +108,7 @@ public struct HeadlessRelay: ~Copyable {
         let next = min(summaryAt, stopAt ?? summaryAt)
         let milliseconds = next.nanoseconds(since: now) / Nanoseconds.perMillisecond + 1
         var files = [
-            pollfd(fd: service.eventDescriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: reader.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0),
         ]
         // Sound: there are two entries. An interruption is as good as a time-out.

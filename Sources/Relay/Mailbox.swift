@@ -16,20 +16,51 @@ internal import Synchronization
 /// fail, short of memory that is broken already: values are moved in and out. For that case
 /// everybody waits for it for a bounded time, and the end is asked for without it.
 final class Mailbox: Sendable {
-    /// Events that wait to be taken; more are left in the engine's ring, which drops the oldest.
+    /// The latest events, which are kept for those who read them; older ones are overwritten.
     static let eventLimit = 4_096
+    /// Readers of events: the log or the dashboard, records, metrics, the control socket. Far more
+    /// than a program has.
+    static let readerLimit = 16
     /// Commands that wait for the worker, which takes them every 100 ms at the latest.
     static let commandLimit = 1_024
 
-    /// The memory that waiting events and commands take, in bytes.
+    /// The memory that kept events and waiting commands take, in bytes.
     static let byteCount =
         eventLimit * MemoryLayout<RecordedEvent>.stride
         + commandLimit * MemoryLayout<RelayCommand>.stride
 
     struct Letters {
         var commands: [RelayCommand] = []
-        var events: [RecordedEvent] = []
+        /// A ring: an event is at its number modulo the limit.
+        fileprivate var events: [RecordedEvent]
+        /// The number of the latest event.
+        fileprivate var latestEvent: UInt64 = 0
+        /// The eventfds of those who read events.
+        fileprivate var readers: [Int32] = []
         var totals = RelayTotals()
+
+        fileprivate init() {
+            let none = RecordedEvent(sequence: 0, time: .origin, suppressed: 0, event: .drained)
+            events = Array(repeating: none, count: Mailbox.eventLimit)
+            commands.reserveCapacity(Mailbox.commandLimit)
+            readers.reserveCapacity(Mailbox.readerLimit)
+        }
+
+        fileprivate mutating func keep(_ event: RecordedEvent) {
+            events[Int(event.sequence % UInt64(Mailbox.eventLimit))] = event
+            latestEvent = event.sequence
+        }
+
+        /// What is kept of the events after one; a number that the engine overwrote is missing.
+        fileprivate func events(after sequence: UInt64) -> [RecordedEvent] {
+            let limit = UInt64(Mailbox.eventLimit)
+            let oldest = latestEvent > limit ? latestEvent - limit : 0
+            guard sequence < latestEvent else { return [] }
+            return (max(sequence, oldest) + 1...latestEvent).compactMap { number in
+                let event = events[Int(number % limit)]
+                return event.sequence == number ? event : nil
+            }
+        }
     }
 
     private struct Picture: ~Copyable {
@@ -42,14 +73,9 @@ final class Mailbox: Sendable {
     private let picture: Mutex<Picture>
     private let hasWork = Atomic(false)
     private let wantsStop = Atomic(false)
-    private let notice: FileDescriptor
 
-    init(sessionLimit: Int) throws(SystemError) {
-        notice = try FileDescriptor(systemCall("eventfd") { Int(clinux_eventfd()) })
-        var empty = Letters()
-        empty.commands.reserveCapacity(Mailbox.commandLimit)
-        empty.events.reserveCapacity(Mailbox.eventLimit)
-        letters = Mutex(empty)
+    init(sessionLimit: Int) {
+        letters = Mutex(Letters())
         picture = Mutex(Picture(snapshot: RelaySnapshot(sessionLimit: sessionLimit)))
     }
 
@@ -108,35 +134,30 @@ final class Mailbox: Sendable {
         return isDone == nil ? .nothing : .fillPicture
     }
 
-    /// Hands on the events after `cursor` and the totals; what there is no room for stays where it
-    /// is until the next turn.
+    /// Hands on the events after `cursor` and the totals; if somebody is reading just now, in the
+    /// next turn.
     func publish(
         from engine: borrowing RelayEngine, after cursor: inout UInt64, totals: RelayTotals?
     ) {
-        let hasNews = letters.withLockIfAvailable { letters in
+        letters.withLockIfAvailable { letters in
             if let totals { letters.totals = totals }
             var hasNews = false
-            while letters.events.count < Mailbox.eventLimit,
-                let event = engine.nextEvent(after: &cursor)
-            {
-                letters.events.append(event)
+            while let event = engine.nextEvent(after: &cursor) {
+                letters.keep(event)
                 hasNews = true
             }
-            return hasNews
+            // Under the lock, so that no reader's descriptor is another file by now.
+            if hasNews { letters.readers.forEach(Mailbox.notify) }
         }
-        if hasNews == true { notify() }
     }
 
-    private func notify() {
+    private static func notify(_ reader: Int32) {
         var one: UInt64 = 1
         // Sound: eight bytes are there to be read. It fails only when it is readable already.
-        _ = unsafe write(notice.number, &one, MemoryLayout<UInt64>.size)
+        _ = unsafe write(reader, &one, MemoryLayout<UInt64>.size)
     }
 
     // MARK: Everybody else's side
-
-    /// Readable when there are events; `takeEvents` makes it unreadable again.
-    var noticeDescriptor: Int32 { notice.number }
 
     /// How often the letters' lock is tried, a millisecond apart: a hundred times as long as
     /// anybody needs it who gives it back.
@@ -151,19 +172,30 @@ final class Mailbox: Sendable {
         return nil
     }
 
-    /// The events since the last call, oldest first.
-    func takeEvents() -> [RecordedEvent] {
-        var count: UInt64 = 0
-        // Sound: there is room for the eight bytes that are written.
-        _ = unsafe read(notice.number, &count, MemoryLayout<UInt64>.size)
-        return withLetters { letters in
-            // A copy of those that are there: the room for the most there can be stays here.
-            var events: [RecordedEvent] = []
-            events += letters.events
-            letters.events.removeAll(keepingCapacity: true)
-            return events
-        } ?? []
+    /// Lets an eventfd be readable when there are events; says whether there was room. It is, at
+    /// first, for those that there are.
+    func add(reader: Int32) -> Bool {
+        let isAdded = withLetters { letters in
+            guard letters.readers.count < Mailbox.readerLimit else { return false }
+            letters.readers.append(reader)
+            if letters.latestEvent > 0 { Mailbox.notify(reader) }
+            return true
+        }
+        return isAdded ?? false
     }
+
+    /// Does so no longer. Where the lock is somebody's for ever nothing is written there either.
+    func remove(reader: Int32) {
+        _ = withLetters { letters in letters.readers.removeAll { $0 == reader } }
+    }
+
+    /// What is kept of the events after one, oldest first.
+    func events(after sequence: UInt64) -> [RecordedEvent] {
+        withLetters { $0.events(after: sequence) } ?? []
+    }
+
+    /// The number of the latest event; 0 before the first.
+    var latestEvent: UInt64 { withLetters { $0.latestEvent } ?? 0 }
 
     /// The relay's totals of at most a second ago; nothing if they cannot be read.
     var totals: RelayTotals? { withLetters { $0.totals } }

@@ -45,7 +45,7 @@ public final class RelayService: Sendable {
         logLevel: LogLevel
     ) throws(SystemError) {
         let opened = try DatagramSocket.open(socketConfiguration)
-        let mailbox = try Mailbox(sessionLimit: configuration.sessionLimit)
+        let mailbox = Mailbox(sessionLimit: configuration.sessionLimit)
         socket = SocketStatus(
             address: opened.boundAddress,
             isDualStack: opened.family == .v6 && opened.isWildcard,
@@ -60,12 +60,11 @@ public final class RelayService: Sendable {
         }
     }
 
-    /// Readable, for poll(2), when there are events to take.
-    public var eventDescriptor: Int32 { mailbox.noticeDescriptor }
-
-    /// The events since the last call, oldest first. A gap in the sequence numbers tells how many
-    /// were lost because nobody took them.
-    public func takeEvents() -> [RecordedEvent] { mailbox.takeEvents() }
+    /// Makes a reader of the relay's events from the first one on, as far as they are kept: the
+    /// latest 4,096. There may be 16 readers at once.
+    public func makeEventReader() throws(SystemError) -> EventReader {
+        try EventReader(mailbox, after: 0)
+    }
 
     /// The totals of at most a second ago; the last ones once the relay has ended. Nothing if a
     /// thread that crashed keeps them from being read.

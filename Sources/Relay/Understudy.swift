@@ -26,6 +26,7 @@ public final class Understudy: Sendable {
         logLevel: LogLevel, drainSeconds: Int, exitStatus: Int32
     ) throws(SystemError) {
         notice = try FileDescriptor(systemCall("eventfd") { Int(clinux_eventfd()) })
+        let reader = try service.makeEventReader()
         // A second one: the first is the dashboard's. Either can read what comes.
         let handover = Handover(try SignalDescriptor())
         let number = notice.number
@@ -33,7 +34,8 @@ public final class Understudy: Sendable {
             guard let signals = handover.take() else { return }
             let signal = clinux_wait_for_word(number)
             var relay = HeadlessRelay(
-                service, configuration, signals: signals, logger: logger, logLevel: logLevel,
+                service, configuration, reader: reader, signals: signals, logger: logger,
+                logLevel: logLevel,
                 drainSeconds: drainSeconds, after: .dashboardCrashed(signal: signal))
             relay.run()
             _exit(exitStatus)

@@ -8,6 +8,14 @@ public struct RecordedEvent: BitwiseCopyable, Sendable {
     public var suppressed: UInt32
     /// What happened.
     public var event: RelayEvent
+
+    /// An event with its place.
+    public init(sequence: UInt64, time: Instant, suppressed: UInt32, event: RelayEvent) {
+        self.sequence = sequence
+        self.time = time
+        self.suppressed = suppressed
+        self.event = event
+    }
 }
 
 /// The most recent events, with a limit on how many alike are recorded.

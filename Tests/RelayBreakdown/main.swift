@@ -11,12 +11,13 @@ public import RelayTUI
 /// A link to the relay that breaks down instead of handing on a command.
 struct BreakingLink: RelayLink {
     let service: RelayService
+    let reader: EventReader
     let breakdown: Breakdown?
 
     var now: Instant { MonotonicClock.now() }
-    var eventDescriptor: Int32 { service.eventDescriptor }
+    var eventDescriptor: Int32 { reader.descriptor }
 
-    func takeEvents() -> [RecordedEvent] { service.takeEvents() }
+    func takeEvents() -> [RecordedEvent] { reader.take() }
 
     func askForPicture() { service.requestSnapshot() }
 
@@ -59,7 +60,8 @@ let service = try RelayService(
 let understudy = try Understudy(
     service, limits, logger: logger, logLevel: .info, drainSeconds: 0, exitStatus: EX_SOFTWARE)
 let dashboard = try Dashboard(
-    BreakingLink(service: service, breakdown: Breakdown(rawValue: word)),
+    BreakingLink(
+        service: service, reader: service.makeEventReader(), breakdown: Breakdown(rawValue: word)),
     name: "\(service.socket.address)", isInProcess: word != "attached", path: "/dev/tty",
     type: "xterm-256color", usesColors: true, heir: understudy.descriptor)
 _ = dashboard.run(signals: signals)

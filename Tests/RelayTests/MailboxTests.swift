@@ -14,7 +14,7 @@ struct MailboxTests {
     }
 
     @Test func commandsBeyondTheLimitAreRefusedUntilSomeAreTaken() throws {
-        let mailbox = try Mailbox(sessionLimit: 8)
+        let mailbox = Mailbox(sessionLimit: 8)
         var engine = try engine()
         for round in 0..<2 {
             for number in 0..<Mailbox.commandLimit {
@@ -33,7 +33,7 @@ struct MailboxTests {
     }
 
     @Test func commandsAreAppliedInOrder() throws {
-        let mailbox = try Mailbox(sessionLimit: 8)
+        let mailbox = Mailbox(sessionLimit: 8)
         var engine = try engine()
         for level in [LogLevel.trace, .error, .debug] {
             #expect(mailbox.submit(.setLogLevel(level)))
@@ -48,7 +48,7 @@ struct MailboxTests {
     }
 
     @Test func aStopComesAfterTheCommandsBeforeIt() throws {
-        let mailbox = try Mailbox(sessionLimit: 8)
+        let mailbox = Mailbox(sessionLimit: 8)
         var engine = try engine()
         #expect(mailbox.submit(.drain))
         mailbox.requestStop()
@@ -56,8 +56,9 @@ struct MailboxTests {
         #expect(engine.state == .draining)
     }
 
-    @Test func eventsBeyondTheLimitWaitAndThenTheOldestAreLost() throws {
-        let mailbox = try Mailbox(sessionLimit: 8)
+    @Test func eventsBeyondTheLimitOverwriteTheOldest() throws {
+        let mailbox = Mailbox(sessionLimit: 8)
+        let reader = try EventReader(mailbox, after: 0)
         var engine = try engine()
         var cursor: UInt64 = 0
         // A second apart, none of them counts as one too many.
@@ -65,36 +66,76 @@ struct MailboxTests {
         for number in 0..<10_000 {
             moment = moment.advanced(byNanoseconds: Nanoseconds.perSecond)
             engine.note(.drainStarted(sessions: number), at: moment)
-            mailbox.publish(from: engine, after: &cursor, totals: nil)
+            if number != 9_000 { mailbox.publish(from: engine, after: &cursor, totals: nil) }
         }
-        let first = mailbox.takeEvents().map(\.sequence)
-        #expect(first == Array(1...UInt64(Mailbox.eventLimit)))
+        let kept = reader.take().map(\.sequence)
+        #expect(kept == Array((10_000 - UInt64(Mailbox.eventLimit) + 1)...10_000))
+        #expect(reader.take().isEmpty)
+    }
+
+    @Test func numbersThatTheEngineOverwroteAreMissing() throws {
+        let mailbox = Mailbox(sessionLimit: 8)
+        let reader = try EventReader(mailbox, after: 0)
+        var engine = try engine()
+        var cursor: UInt64 = 0
+        var moment = now
+        for number in 0..<5_000 {
+            moment = moment.advanced(byNanoseconds: Nanoseconds.perSecond)
+            engine.note(.drainStarted(sessions: number), at: moment)
+            if number == 9 { mailbox.publish(from: engine, after: &cursor, totals: nil) }
+        }
         mailbox.publish(from: engine, after: &cursor, totals: nil)
-        let rest = mailbox.takeEvents().map(\.sequence)
-        #expect(rest.last == 10_000)
-        #expect(rest == Array((10_000 - UInt64(rest.count) + 1)...10_000))
-        #expect(rest.count <= Mailbox.eventLimit)
-        #expect(mailbox.takeEvents().isEmpty)
+        let kept = reader.take().map(\.sequence)
+        #expect(kept == Array(905...5_000))
+    }
+
+    @Test func eachReaderSeesEveryEvent() throws {
+        let mailbox = Mailbox(sessionLimit: 8)
+        var engine = try engine()
+        var cursor: UInt64 = 0
+        let quick = try EventReader(mailbox, after: 0)
+        let slow = try EventReader(mailbox, after: 0)
+        engine.note(.drained, at: now)
+        mailbox.publish(from: engine, after: &cursor, totals: nil)
+        #expect(quick.take().map(\.sequence) == [1])
+        engine.note(.drained, at: now)
+        mailbox.publish(from: engine, after: &cursor, totals: nil)
+        #expect(quick.take().map(\.sequence) == [2])
+        #expect(slow.take().map(\.sequence) == [1, 2])
+        let late = try EventReader(mailbox, after: 0)
+        #expect(isReadable(late.descriptor))
+        late.skip()
+        #expect(late.take().isEmpty)
+    }
+
+    @Test func thereIsALimitOfReadersAtOnce() throws {
+        let mailbox = Mailbox(sessionLimit: 8)
+        var readers: [EventReader] = []
+        for _ in 0..<Mailbox.readerLimit { readers.append(try EventReader(mailbox, after: 0)) }
+        #expect(throws: SystemError.self) { try EventReader(mailbox, after: 0) }
+        readers.removeLast()
+        #expect(throws: Never.self) { try EventReader(mailbox, after: 0) }
     }
 
     @Test func theNoticeIsReadableExactlyWhileThereAreEvents() throws {
-        let mailbox = try Mailbox(sessionLimit: 8)
+        let mailbox = Mailbox(sessionLimit: 8)
+        let reader = try EventReader(mailbox, after: 0)
         var engine = try engine()
         var cursor: UInt64 = 0
         mailbox.publish(from: engine, after: &cursor, totals: nil)
-        #expect(!isReadable(mailbox.noticeDescriptor))
+        #expect(!isReadable(reader.descriptor))
         engine.note(.drained, at: now)
         mailbox.publish(from: engine, after: &cursor, totals: nil)
-        #expect(isReadable(mailbox.noticeDescriptor))
-        #expect(mailbox.takeEvents().map(\.event) == [.drained])
-        #expect(!isReadable(mailbox.noticeDescriptor))
+        #expect(isReadable(reader.descriptor))
+        #expect(reader.take().map(\.event) == [.drained])
+        #expect(!isReadable(reader.descriptor))
         // Notices are not counted up to where the descriptor would refuse them.
         for _ in 0..<1_000 { mailbox.publish(from: engine, after: &cursor, totals: nil) }
-        #expect(!isReadable(mailbox.noticeDescriptor))
+        #expect(!isReadable(reader.descriptor))
     }
 
     @Test func aPictureIsThereOnceItWasAskedForAndMade() throws {
-        let mailbox = try Mailbox(sessionLimit: 8)
+        let mailbox = Mailbox(sessionLimit: 8)
         var engine = try engine()
         mailbox.requestPicture()
         let early = mailbox.withPicture { $0.totals.sessionLimit }
@@ -107,13 +148,14 @@ struct MailboxTests {
 
     /// As if the thread that has the lock had crashed: it is never given back.
     @Test func aLockThatIsNeverGivenBackHoldsUpNobodyForEver() throws {
-        let mailbox = try Mailbox(sessionLimit: 8)
+        let mailbox = Mailbox(sessionLimit: 8)
+        let reader = try EventReader(mailbox, after: 0)
         var engine = try engine()
         var cursor: UInt64 = 0
         engine.note(.drained, at: now)
         mailbox.publish(from: engine, after: &cursor, totals: engine.currentTotals(at: now))
         mailbox.letters.withLock { _ in
-            #expect(mailbox.takeEvents().isEmpty)
+            #expect(reader.take().isEmpty)
             #expect(mailbox.totals == nil)
             #expect(!mailbox.submit(.drain))
             // The worker has no reason to come back at once, and does not lose what there is.
@@ -123,12 +165,12 @@ struct MailboxTests {
             mailbox.requestStop()
             #expect(mailbox.work(for: &engine, at: now) == .stop)
         }
-        #expect(mailbox.takeEvents().map(\.event) == [.drained])
+        #expect(reader.take().map(\.event) == [.drained])
         #expect(engine.state == .serving)
     }
 
     @Test func aPictureThatIsLookedAtForEverIsNotAskedAboutWithoutPause() throws {
-        let mailbox = try Mailbox(sessionLimit: 8)
+        let mailbox = Mailbox(sessionLimit: 8)
         var engine = try engine()
         var requests: [Mailbox.Request] = []
         let isSeen: Void? = mailbox.withPicture { _ in
@@ -146,7 +188,7 @@ struct MailboxTests {
     }
 
     @Test func totalsAreThoseThatWerePublishedLast() throws {
-        let mailbox = try Mailbox(sessionLimit: 8)
+        let mailbox = Mailbox(sessionLimit: 8)
         let engine = try engine()
         var cursor: UInt64 = 0
         #expect(mailbox.totals?.sessionLimit == 0)

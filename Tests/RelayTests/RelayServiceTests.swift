@@ -20,10 +20,11 @@ struct RelayServiceTests {
     private func events(
         of service: RelayService, until isWanted: (RelayEvent) -> Bool
     ) throws -> [RelayEvent] {
+        let reader = try service.makeEventReader()
         var events: [RelayEvent] = []
         while !events.contains(where: isWanted) {
-            try #require(waitUntilReadable(service.eventDescriptor))
-            events += service.takeEvents().map(\.event)
+            try #require(waitUntilReadable(reader.descriptor))
+            events += reader.take().map(\.event)
         }
         return events
     }

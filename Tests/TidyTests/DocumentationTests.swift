@@ -34,7 +34,8 @@ struct DocumentationTests {
 
     @Test func readmeListsEveryOption() throws {
         let readme = try SourceTree.file("README.md").lines
-        let options = try options(of: SourceTree.file("Sources/QuicRelay/Serve.swift"))
+        let files = try SourceTree.files(below: "Sources/QuicRelay", suffix: "Options.swift")
+        let options = files.flatMap { self.options(of: $0) }
         #expect(options.count >= 20, "options are not recognised any more")
         for option in options {
             let isListed = readme.contains { $0.hasPrefix("| `--\(option)`") }

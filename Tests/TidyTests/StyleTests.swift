@@ -12,7 +12,8 @@ struct StyleTests {
         "Sources/RelayCore/SessionTable.swift", "Sources/RelayCore/SourceTable.swift",
         "Sources/RelayCore/TransmitPlan.swift",
         // System calls.
-        "Sources/Relay/DatagramSocket.swift", "Sources/Relay/HeadlessRelay.swift",
+        "Sources/Relay/DatagramSocket.swift", "Sources/Relay/EventReader.swift",
+        "Sources/Relay/HeadlessRelay.swift",
         "Sources/Relay/LogOutput.swift", "Sources/Relay/Mailbox.swift",
         "Sources/Relay/MessageBatch.swift", "Sources/Relay/MessageCalls.swift",
         "Sources/Relay/MonotonicClock.swift", "Sources/Relay/ReceiveBuffers.swift",
