@@ -105,7 +105,8 @@ extension Checker {
             && now > sighting.a.unsureUntil && now > sighting.b.unsureUntil
     }
 
-    private mutating func loseSight(of id: SessionID) {
+    /// Takes nothing that was seen of a session for certain any more.
+    mutating func loseSight(of id: SessionID) {
         sightings[id]?.lose()
         ledger.update(session: id) { claim in
             claim.isSightLost = true

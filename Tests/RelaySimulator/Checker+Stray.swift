@@ -59,6 +59,21 @@ extension Checker {
         } else {
             walk.unknownDrops += 1
             for fate in fates.forwards { ledger.update(fate.place) { $0.isPendingUnsure = true } }
+            loseSight(ofMovesAmong: fates, walk)
+        }
+    }
+
+    /// A datagram that may have moved a peer, though it reached nobody, may have shown something of
+    /// QUIC, too: a later one of the batch may be taken for the one that did move it.
+    private mutating func loseSight(ofMovesAmong fates: StrayFates, _ walk: Walk) {
+        for fate in fates.moves {
+            let hasMoved = walk.events.contains { recorded in
+                guard case .peerRebound(let id, let side, _, _, _, _, _) = recorded else {
+                    return false
+                }
+                return fate.place == Ledger.Place(session: id, side: side)
+            }
+            if hasMoved { loseSight(of: fate.place.session) }
         }
     }
 
