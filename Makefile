@@ -11,7 +11,7 @@ RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
 
-.PHONY: help run demo build test unit simulate allocations e2e cost fuzz lint clean
+.PHONY: help run demo build test unit simulate allocations python e2e cost fuzz lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -27,7 +27,7 @@ demo: build ## See the relay at work: its dashboard, and simulated traffic of al
 build: packages ## Build the relay into .build/release/quic-relay.
 	$(SWIFT) build -c release --product quic-relay
 
-test: unit simulate allocations e2e ## Run every test, some minutes on two cores.
+test: unit simulate allocations python e2e ## Run every test, some minutes on two cores.
 	@echo "make test: all passed"
 
 unit: packages ## Tidy, unit, edge and program tests.
@@ -41,6 +41,10 @@ simulate: checks ## 200 seeds of the simulation, in two processes that must agre
 
 allocations: checks ## Heap allocations of a forwarding relay: none.
 	$(CHECKS) allocations --datagrams 1000000
+
+python: $(PYTHON) ## The Python integration: its tests, and its types.
+	cd integrations/python && PYTHONDONTWRITEBYTECODE=1 $(CURDIR)/$(PYTHON) -m pytest
+	cd integrations/python && $(CURDIR)/$(PYTHON) -m mypy --cache-dir=$(CURDIR)/.build/mypy
 
 e2e: build $(PYTHON) ## Real QUIC programs and raw sockets, and the dashboard in a terminal.
 	@.ci/install-packages tmux
