@@ -9,7 +9,7 @@ struct QuicRelay: ParsableCommand {
         commandName: "quic-relay",
         abstract: "Lets two QUIC peers behind NATs reach each other: forwards their datagrams.",
         version: "0.1.0",
-        subcommands: [Serve.self],
+        subcommands: [Serve.self, ProbeRelay.self],
         defaultSubcommand: Serve.self)
 
     static func main() {

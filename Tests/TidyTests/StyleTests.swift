@@ -14,7 +14,8 @@ struct StyleTests {
         // System calls.
         "Sources/Relay/DatagramSocket.swift", "Sources/Relay/EventReader.swift",
         "Sources/Relay/HeadlessRelay.swift",
-        "Sources/Relay/LogOutput.swift", "Sources/Relay/Mailbox.swift",
+        "Sources/Relay/HostName.swift", "Sources/Relay/LogOutput.swift",
+        "Sources/Relay/Mailbox.swift", "Sources/Relay/Probe/ProbeSocket.swift",
         "Sources/Relay/MessageBatch.swift", "Sources/Relay/MessageCalls.swift",
         "Sources/Relay/MonotonicClock.swift", "Sources/Relay/ReceiveBuffers.swift",
         "Sources/Relay/SignalDescriptor.swift", "Sources/Relay/SocketAddress.swift",

@@ -1,0 +1,85 @@
+internal import CLinux
+internal import Glibc
+public import RelayCore
+
+/// Where a program is to be reached: a name or an IP address, and a UDP port.
+public struct HostName: Equatable, Sendable, CustomStringConvertible {
+    /// The name or address, without brackets.
+    public let host: String
+    /// The port.
+    public let port: UInt16
+
+    /// Reads `host`, `host:port`, an IPv6 address, or `[address]:port`; nothing if it is none.
+    public init?(_ text: String, defaultPort: UInt16) {
+        if text.hasPrefix("[") {
+            guard let end = text.firstIndex(of: "]") else { return nil }
+            let rest = text[text.index(after: end)...]
+            host = String(text[text.index(after: text.startIndex)..<end])
+            guard let port = HostName.port(rest, defaultPort) else { return nil }
+            self.port = port
+        } else if text.count(where: { $0 == ":" }) == 1, let colon = text.firstIndex(of: ":") {
+            host = String(text[..<colon])
+            guard let port = HostName.port(text[colon...], defaultPort) else { return nil }
+            self.port = port
+        } else {
+            host = text
+            port = defaultPort
+        }
+        guard !host.isEmpty, !host.utf8.contains(0) else { return nil }
+    }
+
+    /// What stands behind the host: nothing, or a colon and a port.
+    private static func port(_ text: Substring, _ defaultPort: UInt16) -> UInt16? {
+        if text.isEmpty { return defaultPort }
+        guard text.hasPrefix(":"), let port = UInt16(text.dropFirst()), port > 0 else { return nil }
+        return port
+    }
+
+    /// As it is read.
+    public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+    /// Its addresses in the order in which the system would try them (getaddrinfo(3)). May take as
+    /// long as the name servers do.
+    public func addresses() throws(HostNameError) -> [TransportAddress] {
+        var hints = unsafe addrinfo()
+        unsafe hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
+        unsafe hints.ai_flags = AI_ADDRCONFIG
+        if IPAddress(host) != nil { unsafe hints.ai_flags = AI_NUMERICHOST }
+        var list: UnsafeMutablePointer<addrinfo>?
+        // Sound: both strings are read as C strings, and the list is freed below, once.
+        let code = unsafe getaddrinfo(host, "\(port)", &hints, &list)
+        guard code == 0 else {
+            throw HostNameError(host: host, reason: unsafe String(cString: gai_strerror(code)))
+        }
+        defer { unsafe freeaddrinfo(list) }
+        var found: [TransportAddress] = []
+        var next = unsafe list
+        while let entry = unsafe next {
+            var name = SocketAddress()
+            let length = min(
+                Int(unsafe entry.pointee.ai_addrlen), MemoryLayout<SocketAddress>.size)
+            if let address = unsafe entry.pointee.ai_addr {
+                // Sound: the system's address is as long as it says, and no more is copied than
+                // there is room for.
+                unsafe withUnsafeMutableBytes(of: &name) { bytes in
+                    unsafe bytes.copyMemory(
+                        from: UnsafeRawBufferPointer(start: address, count: length))
+                }
+                found.append(name.transportAddress)
+            }
+            unsafe next = entry.pointee.ai_next
+        }
+        return found
+    }
+}
+
+/// A name that could not be resolved.
+public struct HostNameError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The name.
+    public let host: String
+    /// What the system said.
+    public let reason: String
+
+    /// One line.
+    public var description: String { "\(host): \(reason)" }
+}
