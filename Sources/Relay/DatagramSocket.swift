@@ -43,6 +43,8 @@ public struct DatagramSocket: ~Copyable {
     let family: SocketFamily
     /// Whether datagrams come to several of our addresses, which replies have to leave from.
     let isWildcard: Bool
+    /// Whether it serves IPv4 and IPv6.
+    let isDualStack: Bool
     /// What the socket is bound to.
     public let boundAddress: TransportAddress
     /// What the receive buffer got of what was asked for, in bytes.
@@ -51,6 +53,8 @@ public struct DatagramSocket: ~Copyable {
     public let canSegment: Bool
     /// Whether the system joins received datagrams into trains.
     public let canCoalesce: Bool
+    /// What the system had dropped of a socket that was taken over before that.
+    private let formerDrops: UInt32
 
     /// A full batch of the longest trains, 64 × 64 KiB: what a single `sendmmsg` may have to hold.
     /// More would only be a queue, and queues belong to the device (tc-fq_codel(8)).
@@ -77,6 +81,15 @@ public struct DatagramSocket: ~Copyable {
         }
     }
 
+    /// Takes over a bound UDP socket that somebody else opened, as it stands: where it is bound to
+    /// is not for us to say any more. All other options are set as for one of our own. The
+    /// descriptor belongs to the socket from now on, and is closed if this fails.
+    public static func open(
+        _ configuration: SocketConfiguration, adopting descriptor: Int32
+    ) throws(SystemError) -> DatagramSocket {
+        try DatagramSocket(configuration, adopting: descriptor)
+    }
+
     private init(
         _ configuration: SocketConfiguration, on address: IPAddress
     ) throws(SystemError) {
@@ -90,24 +103,58 @@ public struct DatagramSocket: ~Copyable {
             })
         let options = SocketOptions(descriptor: file.number, subject: subject)
         let isWildcard = address == .unspecified || (address.isV4 && address.v4 == 0)
-        try options.setUnchangedForwarding(family: family, isWildcard: isWildcard)
+        let isDualStack = family == .v6 && isWildcard
+        if family == .v6 {
+            try options.set(SOL_IPV6, IPV6_V6ONLY, isDualStack ? 0 : 1, "IPV6_V6ONLY")
+        }
+        try options.setUnchangedForwarding(
+            family: family, isWildcard: isWildcard, isDualStack: isDualStack)
         boundAddress = try options.bind(
             to: TransportAddress(ip: address, port: configuration.port), family: family)
-        receiveBufferBytes = options.setBuffer(
-            force: SO_RCVBUFFORCE, plain: SO_RCVBUF, bytes: configuration.receiveBufferBytes)
-        _ = options.setBuffer(
-            force: SO_SNDBUFFORCE, plain: SO_SNDBUF, bytes: DatagramSocket.sendBufferBytes)
-        // A segment length of 0 asks for nothing, but is refused where segmenting is unknown.
-        canSegment =
-            configuration.usesOffload
-            && options.trySet(CLINUX_SOL_UDP, CLINUX_UDP_SEGMENT, 0)
-        canCoalesce =
-            configuration.usesOffload
-            && options.trySet(CLINUX_SOL_UDP, CLINUX_UDP_GRO, 1)
+        let capacity = options.setCapacity(configuration)
+        receiveBufferBytes = capacity.receiveBufferBytes
+        canSegment = capacity.canSegment
+        canCoalesce = capacity.canCoalesce
+        formerDrops = 0
         self.family = family
         self.isWildcard = isWildcard
+        self.isDualStack = isDualStack
         self.file = file
     }
+
+    private init(
+        _ configuration: SocketConfiguration, adopting descriptor: Int32
+    ) throws(SystemError) {
+        let file = FileDescriptor(Int(descriptor))
+        let options = SocketOptions(
+            descriptor: file.number, subject: "descriptor \(descriptor)")
+        let family = try options.checkedFamily()
+        let bound = try options.boundAddress()
+        guard bound.port != 0 else { throw options.unfit("adopt unbound", code: EINVAL) }
+        guard !options.isConnected else { throw options.unfit("adopt connected", code: EISCONN) }
+        // The other end may have it non-blocking, or meant for its children.
+        try options.setInheritedFlags()
+        let isWildcard = bound.ip == .unspecified || (bound.ip.isV4 && bound.ip.v4 == 0)
+        // Whether it takes IPv4, too, was settled when it was bound (ipv6(7)).
+        let isDualStack =
+            family == .v6 && isWildcard && options.value(SOL_IPV6, IPV6_V6ONLY) == 0
+        try options.setUnchangedForwarding(
+            family: family, isWildcard: isWildcard, isDualStack: isDualStack)
+        let capacity = options.setCapacity(configuration)
+        receiveBufferBytes = capacity.receiveBufferBytes
+        canSegment = capacity.canSegment
+        canCoalesce = capacity.canCoalesce
+        formerDrops = clinux_receive_drops(file.number)
+        boundAddress = bound
+        self.family = family
+        self.isWildcard = isWildcard
+        self.isDualStack = isDualStack
+        self.file = file
+    }
+
+    /// How many datagrams the system has dropped because the receive buffer was full, since we have
+    /// the socket.
+    var newDrops: UInt32 { clinux_receive_drops(descriptor) &- formerDrops }
 
     var descriptor: Int32 { file.number }
 
@@ -145,16 +192,15 @@ private struct SocketOptions {
     /// Asks for what a datagram must not lose on its way: its ECN bits, its size (never a
     /// fragment), the address that it was sent to.
     func setUnchangedForwarding(
-        family: SocketFamily, isWildcard: Bool
+        family: SocketFamily, isWildcard: Bool, isDualStack: Bool
     ) throws(SystemError) {
         if family == .v6 {
-            try set(SOL_IPV6, IPV6_V6ONLY, isWildcard ? 0 : 1, "IPV6_V6ONLY")
             try set(SOL_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE, "IPV6_MTU_DISCOVER")
             try set(SOL_IPV6, IPV6_RECVTCLASS, 1, "IPV6_RECVTCLASS")
             if isWildcard { try set(SOL_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO") }
         }
         // An IPv6 socket takes these, too, for the IPv4 datagrams that it carries.
-        if family == .v4 || isWildcard {
+        if family == .v4 || isDualStack {
             try set(SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, "IP_MTU_DISCOVER")
             try set(SOL_IP, IP_RECVTOS, 1, "IP_RECVTOS")
         }
@@ -166,11 +212,34 @@ private struct SocketOptions {
     func setBuffer(force: Int32, plain: Int32, bytes: Int) -> Int {
         let bytes = Int32(clamping: bytes)
         if !trySet(SOL_SOCKET, force, bytes) { _ = trySet(SOL_SOCKET, plain, bytes) }
-        var got: Int32 = 0
+        return Int(value(SOL_SOCKET, plain) ?? 0) / 2
+    }
+
+    /// What an option is; nothing if the system does not say.
+    func value(_ level: Int32, _ option: Int32) -> Int32? {
+        var value: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         // Sound: the call writes one Int32, which is there.
-        _ = unsafe getsockopt(descriptor, SOL_SOCKET, plain, &got, &length)
-        return Int(got) / 2
+        return unsafe getsockopt(descriptor, level, option, &value, &length) == 0 ? value : nil
+    }
+
+    /// Sets the buffers, and whether trains are received and sent as such.
+    func setCapacity(
+        _ configuration: SocketConfiguration
+    ) -> (receiveBufferBytes: Int, canSegment: Bool, canCoalesce: Bool) {
+        let receiveBufferBytes = setBuffer(
+            force: SO_RCVBUFFORCE, plain: SO_RCVBUF, bytes: configuration.receiveBufferBytes)
+        _ = setBuffer(
+            force: SO_SNDBUFFORCE, plain: SO_SNDBUF, bytes: DatagramSocket.sendBufferBytes)
+        // A segment length of 0 asks for nothing, but is refused where segmenting is unknown.
+        let canSegment = trySet(CLINUX_SOL_UDP, CLINUX_UDP_SEGMENT, 0)
+        // Switched off, too: a socket that was taken over may have it.
+        let canCoalesce = trySet(
+            CLINUX_SOL_UDP, CLINUX_UDP_GRO, configuration.usesOffload ? 1 : 0)
+        return (
+            receiveBufferBytes, canSegment && configuration.usesOffload,
+            canCoalesce && configuration.usesOffload
+        )
     }
 
     func bind(
@@ -185,6 +254,11 @@ private struct SocketOptions {
                 }
             }
         }
+        return try boundAddress()
+    }
+
+    /// What the socket is bound to; port 0 if to nothing.
+    func boundAddress() throws(SystemError) -> TransportAddress {
         var bound = SocketAddress()
         var length = socklen_t(MemoryLayout<SocketAddress>.size)
         try systemCall("getsockname for", subject) {
@@ -195,5 +269,49 @@ private struct SocketOptions {
             }
         }
         return bound.transportAddress
+    }
+    // MARK: Taking over
+
+    /// The family of a socket that has to be one for UDP.
+    func checkedFamily() throws(SystemError) -> SocketFamily {
+        var type: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        try systemCall("adopt", subject) {
+            // Sound: the call writes one Int32, which is there.
+            Int(unsafe getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &length))
+        }
+        guard type == Int32(SOCK_DGRAM.rawValue),
+            value(SOL_SOCKET, SO_PROTOCOL) == CLINUX_SOL_UDP
+        else { throw unfit("adopt", code: EPROTOTYPE) }
+        switch value(SOL_SOCKET, SO_DOMAIN) {
+        case AF_INET: return .v4
+        case AF_INET6: return .v6
+        default: throw unfit("adopt", code: EAFNOSUPPORT)
+        }
+    }
+
+    /// Whether it receives from one address only.
+    var isConnected: Bool {
+        var peer = SocketAddress()
+        var length = socklen_t(MemoryLayout<SocketAddress>.size)
+        return unsafe withUnsafeMutablePointer(to: &peer) { pointer in
+            // Sound: there is room for as much as is said.
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe getpeername(descriptor, $0, &length) == 0
+            }
+        }
+    }
+
+    /// Lets receiving wait, and keeps the socket from programs that we start.
+    func setInheritedFlags() throws(SystemError) {
+        try systemCall("adopt", subject) { Int(fcntl(descriptor, F_SETFD, FD_CLOEXEC)) }
+        let flags = try systemCall("adopt", subject) { Int(fcntl(descriptor, F_GETFL)) }
+        try systemCall("adopt", subject) {
+            Int(fcntl(descriptor, F_SETFL, Int32(flags) & ~O_NONBLOCK))
+        }
+    }
+
+    func unfit(_ operation: String, code: Int32) -> SystemError {
+        SystemError(operation: operation, subject: subject, errno: Errno(code: code))
     }
 }

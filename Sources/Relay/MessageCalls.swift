@@ -25,8 +25,8 @@ protocol MessageCalls: ~Copyable {
     /// Sends messages in order up to the first that fails, never waiting (sendmmsg(2)).
     mutating func send(_ messages: MessageHeaders) -> SystemResult
 
-    /// How many datagrams the system has dropped because the receive buffer was full, since the
-    /// socket was opened; it wraps at 2^32. A coalesced train counts as one.
+    /// How many datagrams the system has dropped because the receive buffer was full, since we
+    /// have the socket; it wraps at 2^32. A coalesced train counts as one.
     func receiveDrops() -> UInt32
 }
 
@@ -51,6 +51,6 @@ extension DatagramSocket: MessageCalls {
     /// datagram (SO_RXQ_OVFL) costs each of them something, and tells nothing while all are dropped
     /// (Documentation/decisions/0006-receive-drops.md).
     func receiveDrops() -> UInt32 {
-        clinux_receive_drops(descriptor)
+        newDrops
     }
 }

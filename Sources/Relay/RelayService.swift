@@ -48,7 +48,7 @@ public final class RelayService: Sendable {
         let mailbox = Mailbox(sessionLimit: configuration.sessionLimit)
         socket = SocketStatus(
             address: opened.boundAddress,
-            isDualStack: opened.family == .v6 && opened.isWildcard,
+            isDualStack: opened.isDualStack,
             receiveBufferWanted: socketConfiguration.receiveBufferBytes,
             receiveBufferBytes: opened.receiveBufferBytes, canCoalesce: opened.canCoalesce,
             canSegment: opened.canSegment)

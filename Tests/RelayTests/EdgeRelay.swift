@@ -22,8 +22,16 @@ struct EdgeRelay: ~Copyable {
         let configuration = try SocketConfiguration(
             address: address, port: 0, receiveBufferBytes: receiveBufferBytes,
             usesOffload: usesOffload)
+        try self.init(DatagramSocket.open(configuration))
+    }
+
+    /// Takes over a socket.
+    init(adopting descriptor: Int32) throws {
+        try self.init(DatagramSocket.open(SocketConfiguration(port: 0), adopting: descriptor))
+    }
+
+    private init(_ socket: consuming DatagramSocket) throws {
         let limits = try RelayConfiguration(sessionLimit: 1_024)
-        let socket = try DatagramSocket.open(configuration)
         socket.setReceiveTimeout(nanoseconds: UInt64(patienceSeconds) * Nanoseconds.perSecond)
         boundAddress = socket.boundAddress
         hasOffload = socket.canSegment && socket.canCoalesce

@@ -56,6 +56,28 @@ func bindSocket(
     return isBound ? name.transportAddress : nil
 }
 
+/// What a socket is bound to.
+func boundAddress(of descriptor: Int32) -> TransportAddress? {
+    var name = SocketAddress()
+    var length = socklen_t(MemoryLayout<SocketAddress>.size)
+    let isKnown = unsafe withUnsafeMutablePointer(to: &name) { name in
+        unsafe name.withMemoryRebound(to: sockaddr.self, capacity: 1) { name in
+            unsafe getsockname(descriptor, name, &length) == 0
+        }
+    }
+    return isKnown ? name.transportAddress : nil
+}
+
+/// Connects an IPv4 socket; says whether that worked.
+func connectSocket(_ descriptor: Int32, to address: TransportAddress) -> Bool {
+    var name = SocketAddress(address, family: .v4)
+    return unsafe withUnsafePointer(to: &name) { name in
+        unsafe name.withMemoryRebound(to: sockaddr.self, capacity: 1) { name in
+            unsafe connect(descriptor, name, SocketAddress.length(.v4)) == 0
+        }
+    }
+}
+
 /// Sends a message; returns errno where that fails.
 func sendMessage(
     _ message: RawMessage, family: SocketFamily, through descriptor: Int32
