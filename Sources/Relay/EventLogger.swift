@@ -107,6 +107,8 @@ extension RelayEvent {
                 "a_datagrams": "\(a.datagrams)", "a_bytes": "\(a.bytes)",
                 "b_datagrams": "\(b.datagrams)", "b_bytes": "\(b.bytes)",
             ]
+        case .sessionsRestored(let count, let age):
+            ["count": "\(count)", "age_ms": "\(age / Nanoseconds.perMillisecond)"]
         case .drainStarted(let sessions):
             ["sessions": "\(sessions)"]
         case .logLevelChanged(let from, let to):

@@ -12,6 +12,37 @@ struct KnownIDs: BitwiseCopyable {
     fileprivate var next: UInt8 = 0
 }
 
+extension KnownIDs {
+    func write(to writer: inout CheckpointWriter) {
+        for position in 0..<KnownIDs.limit {
+            writer.write(tags[position].rawValue)
+            writer.write(lengths[position])
+        }
+        writer.write(given)
+        writer.write(next)
+    }
+
+    /// The IDs that were learnt; nothing if no peer can have these.
+    init?(from reader: inout CheckpointReader) {
+        var isPossible = true
+        for position in 0..<KnownIDs.limit {
+            let tag = ConnectionIDTag(rawValue: reader.read())
+            let length: UInt8 = reader.read()
+            guard tag != .none else { continue }
+            let range = ConnectionIDTable.shortestEvidence...ConnectionID.lengthLimit
+            let isKnown = (0..<position).contains { tags[$0] == tag }
+            if isKnown || !range.contains(Int(length)) { isPossible = false }
+            tags[position] = tag
+            lengths[position] = length
+        }
+        given = reader.read()
+        next = reader.read()
+        guard isPossible, given < 1 << UInt8(KnownIDs.limit), next < UInt8(KnownIDs.limit) else {
+            return nil
+        }
+    }
+}
+
 /// Which peer is addressed by which connection IDs.
 ///
 /// NAT rebinding leaves the ID of a connection's datagrams as it was (RFC 9000 §9.5 changes it only
@@ -85,6 +116,15 @@ struct ConnectionIDTable: ~Copyable {
     mutating func forgetIDs(of peer: PeerNumber) {
         for position in 0..<KnownIDs.limit { forget(position, of: peer) }
         peers[peer.index] = KnownIDs()
+    }
+
+    /// Gives a peer without IDs those that were learnt of it before.
+    mutating func restore(_ known: KnownIDs, of peer: PeerNumber) {
+        peers[peer.index] = known
+        for position in 0..<KnownIDs.limit where known.tags[position] != .none {
+            index.insert(peer.index, hash: known.tags[position].hash)
+            lengthCounts[Int(known.lengths[position])] += 1
+        }
     }
 
     private mutating func forget(_ position: Int, of peer: PeerNumber) {

@@ -187,6 +187,9 @@ struct SessionFacts {
     var client: Side?
     var isEstablished: Bool
     var timeline: HandshakeTimeline
+    /// Since when the relay listens, if it took the session up from another one: silence before
+    /// that means nothing.
+    var listeningSince = Instant.origin
 
     subscript(side: Side) -> SideFacts { side == .a ? a : b }
 }
@@ -209,12 +212,18 @@ extension SessionFacts {
         case .paired: break
         }
         let heardAt = max(a.lastHeard, b.lastHeard)
-        let rests = now.nanoseconds(since: heardAt) >= SessionFacts.idleNanoseconds
+        let restsSince = max(heardAt, listeningSince)
+        let rests = now.nanoseconds(since: restsSince) >= SessionFacts.idleNanoseconds
         if isEstablished {
             if let lost = lostSide(at: now) { return Diagnosis(.oneWay, about: lost) }
             return Diagnosis(rests ? .idle : .established)
         }
-        if let client { return handshake(client: client, at: now) }
+        if let client {
+            // Neither has had a reason to say anything again since the relay listens: a client
+            // repeats itself ever more seldom (RFC 9002 §6.2.1).
+            if heardAt < listeningSince && !rests { return Diagnosis(.handshaking) }
+            return handshake(client: client, at: now)
+        }
         if a.isNotQUIC || b.isNotQUIC {
             return Diagnosis(rests ? .idle : .notQUIC)
         }
@@ -248,7 +257,9 @@ extension SessionFacts {
         if timeline.handshakeAt != .origin {
             // The client has the server's flight, yet sends no data under the new keys.
             guard isLate(timeline.handshakeAt, at: now) else { return Diagnosis(.handshaking) }
-            let repeats = isLate(timeline.handshakeAt, at: self[client].lastHeard)
+            let repeats =
+                self[client].lastHeard.nanoseconds(since: timeline.handshakeAt)
+                >= SessionFacts.answerNanoseconds
             return repeats ? Diagnosis(.stalled, about: server) : Diagnosis(.refused, about: client)
         }
         guard isLate(timeline.answeredAt, at: now) else { return Diagnosis(.handshaking) }
@@ -275,6 +286,6 @@ extension SessionFacts {
     }
 
     private func isLate(_ since: Instant, at now: Instant) -> Bool {
-        now.nanoseconds(since: since) >= SessionFacts.answerNanoseconds
+        now.nanoseconds(since: max(since, listeningSince)) >= SessionFacts.answerNanoseconds
     }
 }

@@ -112,6 +112,7 @@ extension RelayEvent {
         case .connectionAttempted: 16
         case .connectionEstablished: 17
         case .sessionDiagnosed: 18
+        case .sessionsRestored: 19
         }
     }
 

@@ -238,6 +238,15 @@ struct Forwarder: ~Copyable {
         entries[peer.index].awaitedSince = old.awaitedSince
     }
 
+    /// Gives a peer that was just bound what was noted of it before.
+    mutating func restore(
+        _ peer: PeerNumber, forwarded: Volume, lastHeard: Instant, awaitedSince: Instant
+    ) {
+        entries[peer.index].forwarded = forwarded
+        entries[peer.index].lastHeard = lastHeard
+        entries[peer.index].awaitedSince = awaitedSince
+    }
+
     /// Notes which of our addresses a peer registers at: our answers leave from there.
     mutating func refresh(_ peer: PeerNumber, on local: LocalAddress) {
         entries[peer.index].local = local

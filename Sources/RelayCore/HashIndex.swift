@@ -12,6 +12,9 @@ struct KeyedHash: BitwiseCopyable, Sendable {
         second = secret.1 == 0 ? 0xd1b5_4a32_d192_ed03 : secret.1
     }
 
+    /// What another hash has to be made with to be this one.
+    var secret: (UInt64, UInt64) { (first, second) }
+
     @inline(__always)
     func callAsFunction(_ high: UInt64, _ low: UInt64, _ more: UInt64 = 0) -> UInt32 {
         UInt32(truncatingIfNeeded: wide(high, low, more))

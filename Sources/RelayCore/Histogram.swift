@@ -31,6 +31,25 @@ public struct Histogram: BitwiseCopyable, Sendable {
 }
 
 extension Histogram {
+    func write(to writer: inout CheckpointWriter) {
+        for index in 0..<counts.count { writer.write(counts[index]) }
+        writer.write(sum)
+    }
+
+    /// Takes up what was counted before with the same bounds; says no if nobody can have.
+    mutating func restore(from reader: inout CheckpointReader) -> Bool {
+        var isPossible = true
+        for index in 0..<counts.count {
+            let count = reader.readCount()
+            counts[index] = count ?? 0
+            isPossible = isPossible && count != nil
+        }
+        sum = reader.read()
+        return isPossible
+    }
+}
+
+extension Histogram {
     /// Round trips in microseconds, from a rack to a satellite: 0.5 ms to 1 s.
     static let roundTrips = Histogram(
         bounds: [

@@ -188,3 +188,39 @@ struct PeerSight: BitwiseCopyable {
         longestGapMicroseconds = max(longestGapMicroseconds, microseconds)
     }
 }
+
+extension PeerSight {
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(trainDatagrams)
+        writer.write(lastGapAt)
+        writer.write(trains)
+        writer.write(congestionMarks)
+        writer.write(longestGapMicroseconds)
+        writer.write(gaps)
+        writer.write(destinationLength)
+        writer.write(phase.rawValue)
+        writer.write(ecn.rawValue)
+        writer.write(traits.rawValue)
+        writer.write(longestTrain)
+    }
+
+    /// What was seen of a peer before. What the next header should be like is not among it: the
+    /// next datagram gets a closer look.
+    init?(from reader: inout CheckpointReader) {
+        trainDatagrams = reader.read()
+        lastGapAt = reader.readInstant()
+        trains = reader.read()
+        congestionMarks = reader.read()
+        longestGapMicroseconds = reader.read()
+        gaps = reader.read()
+        let length = Int(reader.read(as: UInt8.self))
+        let phase = QUICPhase(rawValue: reader.read())
+        ecn = ECNCodepoints(rawValue: reader.read())
+        traits = QUICTraits(rawValue: reader.read())
+        longestTrain = reader.read()
+        guard length <= ConnectionID.lengthLimit, let phase else { return nil }
+        self.phase = phase
+        setDestinationLength(length)
+        expectAnything()
+    }
+}

@@ -16,6 +16,8 @@ struct Recognition: BitwiseCopyable {
     private(set) var implausible: UInt8 = 0
     private var firstByte: UInt8 = 0
 
+    /// Datagrams after which the counts are halved, so that old ones weigh less.
+    private static let halvedAt = 64
     private static let encryptedBits: UInt8 = 0x1f
 
     /// Whether enough short headers were seen to take them for QUIC's.
@@ -39,7 +41,7 @@ struct Recognition: BitwiseCopyable {
             && !isRepeated && QUICPacket.looksEncrypted(datagram)
         firstByte = first
         if canBeShort { plausible += 1 } else { implausible += 1 }
-        if plausible + implausible == 64 {
+        if Int(plausible + implausible) == Recognition.halvedAt {
             plausible /= 2
             implausible /= 2
         }
@@ -52,5 +54,21 @@ struct Recognition: BitwiseCopyable {
         guard datagram.count == 5 || datagram.count == word.count else { return false }
         for index in 0..<datagram.count where datagram[index] != word[index] { return false }
         return true
+    }
+}
+
+extension Recognition {
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(plausible)
+        writer.write(implausible)
+        writer.write(firstByte)
+    }
+
+    /// What was recognised; nothing if no datagrams can have made these counts.
+    init?(from reader: inout CheckpointReader) {
+        plausible = reader.read()
+        implausible = reader.read()
+        firstByte = reader.read()
+        guard Int(plausible) + Int(implausible) < Recognition.halvedAt else { return nil }
     }
 }

@@ -56,7 +56,7 @@ public struct DropTally: BitwiseCopyable, Sendable {
 /// Between two batches `received` equals `forwarded` + `replied` + the sum of all drops. Datagrams
 /// that the system dropped before the relay could read them count as received, too; there the
 /// kernel counts a train that it had coalesced as one.
-public struct RelayCounters: ~Copyable {
+public struct RelayCounters: ~Copyable, Sendable {
     /// Datagrams that reached the socket.
     public internal(set) var received = Volume()
     /// Datagrams that were handed to the system for a session's other peer.
@@ -92,5 +92,60 @@ public struct RelayCounters: ~Copyable {
         drops[index].datagrams += datagrams
         drops[index].lastAt = now
         drops[index].lastSource = source
+    }
+}
+
+extension RelayCounters {
+    /// A copy, for a picture of the relay.
+    func copy() -> RelayCounters {
+        var copy = RelayCounters()
+        copy.received = received
+        copy.forwarded = forwarded
+        copy.replied = replied
+        for reason in DropReason.allCases {
+            copy.drops[Int(reason.rawValue)] = drops(reason)
+        }
+        return copy
+    }
+
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(received)
+        writer.write(forwarded)
+        writer.write(replied)
+        writer.write(UInt32(DropReason.allCases.count))
+        for reason in DropReason.allCases {
+            let record = drops(reason)
+            writer.write(record.datagrams)
+            writer.write(record.lastAt)
+            writer.write(record.lastSource)
+        }
+    }
+
+    /// What had become of every datagram; nothing if these accounts do not agree.
+    init?(from reader: inout CheckpointReader) {
+        self.init()
+        let volumes = (reader.readVolume(), reader.readVolume())
+        let replies = reader.readCount()
+        let reasons: UInt32 = reader.read()
+        guard case (let received?, let forwarded?) = volumes, let replies,
+            Int(reasons) == DropReason.allCases.count
+        else { return nil }
+        self.received = received
+        self.forwarded = forwarded
+        replied = replies
+        var rest = received.datagrams
+        for part in [forwarded.datagrams, replies] {
+            guard part <= rest else { return nil }
+            rest -= part
+        }
+        for reason in DropReason.allCases {
+            let index = Int(reason.rawValue)
+            drops[index].datagrams = reader.read()
+            drops[index].lastAt = reader.readInstant()
+            drops[index].lastSource = reader.readAddress()
+            guard drops[index].datagrams <= rest else { return nil }
+            rest -= drops[index].datagrams
+        }
+        guard rest == 0 else { return nil }
     }
 }

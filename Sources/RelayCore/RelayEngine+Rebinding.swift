@@ -134,7 +134,7 @@ extension RelayEngine {
         _ peer: PeerNumber, idLength: Int, source: TransportAddress, at now: Instant
     ) -> RebindCandidate {
         RebindCandidate(
-            peer: peer, silenceNanoseconds: now.nanoseconds(since: lastSign(of: peer)),
+            peer: peer, silenceNanoseconds: silence(of: peer, at: now),
             wasEstablished: sights[peer.session].wasEstablished,
             isSameIP: forwarder.entries[peer.index].address.ip == source.ip, idLength: idLength,
             standing: standing(of: peer, towards: source, at: now))
@@ -279,6 +279,9 @@ extension RelayEngine {
         }
         return nil
     }
+
+    /// Whether this is some peer's address from before its last rebind.
+    func isFormer(_ address: TransportAddress) -> Bool { formerPeer(at: address) != nil }
 
     /// Whoever had this address before: what comes from it now is another's.
     mutating func forgetFormerAddress(_ address: TransportAddress) {

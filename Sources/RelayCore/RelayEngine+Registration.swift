@@ -74,7 +74,8 @@ extension RelayEngine {
             return .failure(Refusal(reason: .evicted))
         }
         let a = PeerNumber(session: session, side: .a)
-        let rules = SlotRules(graceNanoseconds: configuration.peerGraceNanoseconds)
+        let rules = SlotRules(
+            graceNanoseconds: configuration.peerGraceNanoseconds, listeningSince: listeningSince)
         let decision = rules.decide(
             newcomer: arrival.source.ip, a: occupant(of: a), b: occupant(of: a.partner), at: now)
         let side: Side

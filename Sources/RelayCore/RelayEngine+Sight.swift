@@ -118,7 +118,8 @@ extension RelayEngine {
         case .initial: seeInitial(packet, from: peer, at: now)
         case .handshake:
             advance(peer, to: .handshake)
-            sights[peer.session].noteHandshake(from: peer.side, at: now)
+            sights[peer.session].noteHandshake(
+                from: peer.side, listeningSince: listeningSince, at: now)
         case .zeroRTT: forwarder.sights[peer.index].traits.insert(.zeroRTT)
         case .retry: seeAnswer(from: peer, .retry, at: now)
         case .versionNegotiation: seeAnswer(from: peer, .versionNegotiation, at: now)
@@ -162,7 +163,8 @@ extension RelayEngine {
         } else if peer.side == sights[session].client {
             sights[session].noteInitial(to: packet.destination.tag(hash), at: now)
         } else {
-            sights[session].noteAnswer(from: peer.side, at: now)
+            sights[session].noteAnswer(
+                from: peer.side, listeningSince: listeningSince, at: now)
             forwarder.sights[peer.index].traits.remove(.openedConnection)
         }
         advance(peer, to: .initial)
@@ -190,7 +192,8 @@ extension RelayEngine {
     ) {
         guard let client = sights[peer.session].client, client != peer.side else { return }
         forwarder.sights[peer.index].traits.insert(trait)
-        sights[peer.session].noteAnswer(from: peer.side, at: now)
+        sights[peer.session].noteAnswer(
+            from: peer.side, listeningSince: listeningSince, at: now)
     }
 
     private mutating func seeShort(from peer: PeerNumber, at now: Instant) {
@@ -293,7 +296,8 @@ extension RelayEngine {
         let sight = sights[session]
         return SessionFacts(
             place: sessions.records[session].place, a: facts(a), b: facts(a.partner),
-            client: sight.client, isEstablished: sight.isEstablished, timeline: sight.timeline)
+            client: sight.client, isEstablished: sight.isEstablished, timeline: sight.timeline,
+            listeningSince: listeningSince)
     }
 
     private func facts(_ peer: PeerNumber) -> SideFacts {

@@ -31,10 +31,10 @@ struct TotalMeters: BitwiseCopyable {
     var datagrams: RateMeter
     var dropped: RateMeter
 
-    init(at now: Instant) {
-        bits = RateMeter(at: now)
-        datagrams = RateMeter(at: now)
-        dropped = RateMeter(at: now)
+    init(at now: Instant, forwarded: Volume = Volume(), dropped drops: UInt64 = 0) {
+        bits = RateMeter(at: now, total: forwarded.bytes &* 8)
+        datagrams = RateMeter(at: now, total: forwarded.datagrams)
+        dropped = RateMeter(at: now, total: drops)
     }
 }
 
@@ -89,7 +89,7 @@ extension RelayEngine {
             if age >= RelayEngine.quarantineNanoseconds { endQuarantine(of: session, at: now) }
         case .waiting, .paired:
             let a = PeerNumber(session: session, side: .a)
-            let silence = max(silence(of: a, at: now), self.silence(of: a.partner, at: now))
+            let silence = max(age(of: a, at: now), age(of: a.partner, at: now))
             if silence >= configuration.idleTimeoutNanoseconds {
                 self.end(session, .idle, at: now)
                 return
@@ -121,8 +121,8 @@ extension RelayEngine {
         log.record(.sessionDiagnosed(id(session), diagnosis), at: now)
     }
 
-    /// How long a bound peer has been silent; a free place never is.
-    private func silence(of peer: PeerNumber, at now: Instant) -> UInt64 {
+    /// How long ago a bound peer was heard last; a free place is never too old.
+    private func age(of peer: PeerNumber, at now: Instant) -> UInt64 {
         guard address(of: peer) != nil else { return 0 }
         return now.nanoseconds(since: lastSign(of: peer))
     }

@@ -77,6 +77,9 @@ public struct RelayEngine: ~Copyable {
     var handshakeRoundTrips = Histogram.roundTrips
     /// How long sessions lived that have ended, in seconds.
     var sessionLives = Histogram.lives
+    /// Since when this relay listens, if it took up what another one left: what it did not hear
+    /// before that nobody need have left out. `origin` if there was no other.
+    var listeningSince = Instant.origin
     let hash: KeyedHash
 
     /// Own addresses that are told from sources: far more than a host's interfaces.
@@ -158,6 +161,11 @@ public struct RelayEngine: ~Copyable {
     /// When a bound peer was last heard of, by a registration or by anything else.
     func lastSign(of peer: PeerNumber) -> Instant {
         max(forwarder.entries[peer.index].lastHeard, peers[peer.index].refreshedAt)
+    }
+
+    /// How long nothing came from a bound peer while somebody listened.
+    func silence(of peer: PeerNumber, at now: Instant) -> UInt64 {
+        now.nanoseconds(since: max(lastSign(of: peer), listeningSince))
     }
 
     /// A session's id.

@@ -37,6 +37,23 @@ public struct RebindTally: BitwiseCopyable, Equatable, Sendable {
         if isReverted { reverted += 1 }
     }
 
+    func write(to writer: inout CheckpointWriter) {
+        for evidence in RebindEvidence.allCases { writer.write(self[evidence]) }
+        writer.write(reverted)
+    }
+
+    /// The tally as it was; nothing if no relay can have come to it.
+    init?(from reader: inout CheckpointReader) {
+        var isPossible = true
+        for evidence in RebindEvidence.allCases {
+            let count = reader.readCount()
+            counts[Int(evidence.rawValue)] = count ?? 0
+            isPossible = isPossible && count != nil
+        }
+        reverted = reader.readCount() ?? .max
+        guard isPossible, reverted <= total else { return nil }
+    }
+
     /// Whether two tallies are alike.
     public static func == (left: RebindTally, right: RebindTally) -> Bool {
         left.reverted == right.reverted
@@ -122,6 +139,8 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     case quarantineEnded(SessionID)
     /// A command named a session that there is not, or not in a place where it applies.
     case commandFailed(SessionID)
+    /// The relay goes on with the sessions of another one, which left them so long ago.
+    case sessionsRestored(count: Int, ageNanoseconds: UInt64)
     /// The relay takes no new sessions.
     case drainStarted(sessions: Int)
     /// Draining, and no session has two live peers any more.
@@ -150,6 +169,7 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
         case .evictionUndone: "eviction_undone"
         case .quarantineEnded: "quarantine_ended"
         case .commandFailed: "command_failed"
+        case .sessionsRestored: "sessions_restored"
         case .drainStarted: "drain_started"
         case .drained: "drained"
         case .logLevelChanged: "log_level_changed"
@@ -167,7 +187,8 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
             .connectionEstablished, .sessionEnded:
             .info
         case .sessionDiagnosed(_, let diagnosis): diagnosis.kind.level
-        case .evictionUndone, .drainStarted, .drained, .logLevelChanged: .notice
+        case .evictionUndone, .sessionsRestored, .drainStarted, .drained, .logLevelChanged:
+            .notice
         case .registrationRefused, .commandFailed, .offloadDisabled, .receiveFailed: .warning
         }
     }
@@ -183,7 +204,8 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
             .sessionEnded(let id, _, _, _, _),
             .evictionUndone(let id), .quarantineEnded(let id), .commandFailed(let id):
             id
-        case .drainStarted, .drained, .logLevelChanged, .offloadDisabled, .receiveFailed:
+        case .sessionsRestored, .drainStarted, .drained, .logLevelChanged, .offloadDisabled,
+            .receiveFailed:
             nil
         }
     }

@@ -55,6 +55,23 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
     }
 }
 
+extension SessionDropTally {
+    func write(to writer: inout CheckpointWriter) {
+        for count in [noPartner, unvalidated, evicted, sendBufferFull, tooBig, unreachable] {
+            writer.write(count)
+        }
+    }
+
+    init(from reader: inout CheckpointReader) {
+        noPartner = reader.read()
+        unvalidated = reader.read()
+        evicted = reader.read()
+        sendBufferFull = reader.read()
+        tooBig = reader.read()
+        unreachable = reader.read()
+    }
+}
+
 extension UInt32 {
     fileprivate func adding(_ count: Int) -> UInt32 {
         let (sum, isFull) = addingReportingOverflow(UInt32(clamping: count))

@@ -97,21 +97,24 @@ struct SessionSight: BitwiseCopyable {
         lastInitialAt = now
     }
 
-    /// Notes that the server answered; the first answer tells its leg's round trip.
-    mutating func noteAnswer(from server: Side, at now: Instant) {
+    /// Notes that the server answered; the first answer tells its leg's round trip, if the relay
+    /// has listened since before that began.
+    mutating func noteAnswer(from server: Side, listeningSince: Instant, at now: Instant) {
         guard timeline.answeredAt == .origin else { return }
         timeline.answeredAt = now
+        guard initialFlightAt >= listeningSince else { return }
         setHandshakeRoundTrip(of: server, from: initialFlightAt, to: now)
     }
 
-    /// Notes a Handshake packet; the client's first one tells its leg's round trip.
-    mutating func noteHandshake(from side: Side, at now: Instant) {
+    /// Notes a Handshake packet; the client's first one tells its leg's round trip, on the same
+    /// condition.
+    mutating func noteHandshake(from side: Side, listeningSince: Instant, at now: Instant) {
         if side != client {
             if timeline.answeredAt == .origin { timeline.answeredAt = now }
             if timeline.flightAt == .origin { timeline.flightAt = now }
         } else if timeline.handshakeAt == .origin {
             timeline.handshakeAt = now
-            if timeline.flightAt != .origin {
+            if timeline.flightAt != .origin, timeline.flightAt >= listeningSince {
                 setHandshakeRoundTrip(of: side, from: timeline.flightAt, to: now)
             }
         }

@@ -14,6 +14,11 @@ struct SessionRecord: BitwiseCopyable {
     var drops = SessionDropTally()
 }
 
+extension SessionRecord {
+    /// Puts a session that is in no table into another place.
+    mutating func stand(_ place: SessionPlace) { self.place = place }
+}
+
 /// Where a session stands.
 public enum SessionPlace: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// No session: the record is not in use.

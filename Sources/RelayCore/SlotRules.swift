@@ -27,6 +27,8 @@ enum SlotDecision: Equatable {
 struct SlotRules {
     /// How long a peer counts as live after its last datagram.
     var graceNanoseconds: UInt64
+    /// Since when the relay listens: before that nobody could be heard, and nobody was silent.
+    var listeningSince = Instant.origin
 
     /// With both peers on the newcomer's IP, how long the longer silent one must have been silent
     /// to count as moved. Two live peers of one QUIC connection are never both silent for half a
@@ -48,8 +50,8 @@ struct SlotRules {
         case (true, false): return .rebind(.a)
         case (false, true): return .rebind(.b)
         case (true, true):
-            let silence = now.nanoseconds(since: longerSilent == .a ? a.lastHeard : b.lastHeard)
-            return silence >= SlotRules.movedSilenceNanoseconds ? .rebind(longerSilent) : .refuse
+            return silence(of: longerSilent == .a ? a : b, at: now)
+                >= SlotRules.movedSilenceNanoseconds ? .rebind(longerSilent) : .refuse
         case (false, false):
             switch (isLive(a, beside: b, at: now), isLive(b, beside: a, at: now)) {
             case (true, true): return .refuse
@@ -60,10 +62,14 @@ struct SlotRules {
         }
     }
 
+    private func silence(of peer: SlotOccupant, at now: Instant) -> UInt64 {
+        now.nanoseconds(since: max(peer.lastHeard, listeningSince))
+    }
+
     private func isLive(
         _ peer: SlotOccupant, beside other: SlotOccupant, at now: Instant
     ) -> Bool {
-        let silence = now.nanoseconds(since: peer.lastHeard)
+        let silence = silence(of: peer, at: now)
         let isShadow =
             peer.ip == other.ip && peer.lastHeard <= other.registeredAt
             && silence >= SlotRules.shadowSilenceNanoseconds

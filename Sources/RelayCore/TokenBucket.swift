@@ -42,3 +42,14 @@ struct TokenBucket: BitwiseCopyable, Sendable {
         units * Nanoseconds.perSecond / limit.perSecond
     }
 }
+
+extension TokenBucket {
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(fullAt)
+    }
+
+    /// A bucket as it was, which owes no more than one under `limit` can.
+    init(from reader: inout CheckpointReader, under limit: RateLimit) {
+        fullAt = reader.readInstant(lead: TokenBucket.time(for: limit.burst, under: limit))
+    }
+}

@@ -171,10 +171,11 @@ import Testing
             .evictionUndone(id), .quarantineEnded(id), .commandFailed(id),
             .drainStarted(sessions: 1), .drained, .logLevelChanged(from: .info, to: .debug),
             .offloadDisabled(errno: 1), .receiveFailed(errno: 1),
+            .sessionsRestored(count: 1, ageNanoseconds: 1),
         ]
         #expect(Set(events.map(\.name)).count == events.count)
         #expect(events.filter { $0.session == id }.count == 14)
-        #expect(events.filter { $0.session == nil }.count == 5)
+        #expect(events.filter { $0.session == nil }.count == 6)
     }
 
     @Test func everyReasonAndLevelHasANameOfItsOwn() {

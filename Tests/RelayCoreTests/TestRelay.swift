@@ -39,8 +39,17 @@ struct TestRelay: ~Copyable {
     private var plan = TransmitPlan()
     private var cursor: UInt64 = 0
 
+    /// What came of the checkpoint that it was started with.
+    var restoration = Restoration()
+
     init(_ configuration: RelayConfiguration) {
         engine = RelayEngine(configuration: configuration, secret: (11, 13), at: now)
+    }
+
+    /// Goes on with an engine.
+    init(_ engine: consuming RelayEngine, at now: Instant) {
+        self.engine = engine
+        self.now = now
     }
 
     init() throws(SettingError) {

@@ -91,6 +91,10 @@ struct EventLoggerTests {
         ),
         (.offloadDisabled(errno: 5), #"warning offload_disabled error="Input/output error""#),
         (.receiveFailed(errno: 12), #"warning receive_failed error="Cannot allocate memory""#),
+        (
+            .sessionsRestored(count: 7, ageNanoseconds: 1_999_999_999),
+            "notice sessions_restored age_ms=1999 count=7"
+        ),
     ]
 
     /// A new case fails to compile here: give it a line above.
@@ -115,6 +119,7 @@ struct EventLoggerTests {
         case .logLevelChanged: 16
         case .offloadDisabled: 17
         case .receiveFailed: 18
+        case .sessionsRestored: 19
         }
     }
 
@@ -145,7 +150,7 @@ struct EventLoggerTests {
     @Test func everyEventHasItsLine() {
         // Some events have a line for each of their forms.
         let numbers = EventLoggerTests.lines.map { EventLoggerTests.number($0.event) }
-        #expect(numbers == numbers.sorted() && Set(numbers) == Set(0..<19))
+        #expect(numbers == numbers.sorted() && Set(numbers) == Set(0..<20))
         for (event, line) in EventLoggerTests.lines {
             var logger = logger(.debug)
             logger.log(recorded(event))

@@ -89,6 +89,8 @@ nonisolated enum EventText {
         case .sessionEnded(_, let ending, let a, let b, let life):
             "\(ending.name)  after \(milliseconds(life))"
                 + "  A \(Format.bytes(a.bytes).trimmed)  B \(Format.bytes(b.bytes).trimmed)"
+        case .sessionsRestored(let count, let age):
+            "\(count) sessions, left \(milliseconds(age)) ago"
         case .drainStarted(let sessions): "\(sessions) sessions"
         case .logLevelChanged(let from, let to): "\(from.name) → \(to.name)"
         case .offloadDisabled(let code), .receiveFailed(let code): "error \(code)"

@@ -1,0 +1,272 @@
+/// How a checkpoint stands in a file (Documentation/restart.md has the layout).
+///
+/// Every number is written by itself, the lowest byte first, so that a file means the same to
+/// another build and on another machine. All sessions have the same length.
+enum CheckpointFormat {
+    /// "QRSTATE" and a byte that no text has.
+    static let magic: UInt64 = 0x0045_5441_5453_5251 | 0xff << 56
+    /// To be raised with every change of what stands where.
+    static let version: UInt32 = 1
+    /// Where the length and the checksum stand, and where begins what that is about.
+    static let lengthOffset = 16
+    static let checksumOffset = 24
+    static let contentOffset = 32
+    /// From the clocks to the number of local addresses.
+    static let headerBytes = contentOffset + 80
+    /// What the counters, tallies and histograms take.
+    static let countersBytes = 40 + 4 + DropReason.allCases.count * (16 + addressBytes)
+    static let totalsBytes = countersBytes + 8 * 4 + 2 * 8 * 13
+    static let ipBytes = 16
+    static let addressBytes = 22
+    static let localBytes = 2
+    static let peerBytes =
+        addressBytes + localBytes + 8 + 16 + 8  // forwarding
+        + 8 + 8 + 1 + 1 + 1 + 8 + addressBytes + 8 + 1 + 8 + 1 + 8 + 3  // record
+        + 8 + 8 + 4 * 4 + 5  // sight
+        + 3 * 9 + 2  // connection IDs
+    static let sessionBytes =
+        16 + 1 + 8 + 8 + 4 + 24  // record
+        + 5 * 8 + 1 + 1 + 2 + 4 + 5 * 8 + 2 * 8 + 2 * 5 + 1 + 8 + 2  // sight
+        + 2 * peerBytes
+
+    /// A sum of 64 bits that shows damage. Each step maps the sum so far one to one, so that no
+    /// change within eight bytes goes unseen; it is no protection against intent.
+    static func checksum(_ bytes: [UInt8], from start: Int) -> UInt64 {
+        var sum = UInt64(truncatingIfNeeded: bytes.count)
+        var reader = CheckpointReader(bytes, at: start)
+        while reader.position < bytes.count {
+            sum = (sum ^ reader.read(as: UInt64.self)) &* 0x9e37_79b9_7f4a_7c15
+            sum ^= sum >> 32
+        }
+        return sum
+    }
+}
+
+extension RelayCheckpoint {
+    /// Writes the checkpoint into `bytes`, whose memory is used again. `locals` are the addresses
+    /// that `LocalAddress` numbers; the first one is what the socket is bound to.
+    public func encode(
+        into bytes: inout [UInt8], locals: [IPAddress], at reading: ClockReading
+    ) {
+        var writer = CheckpointWriter(reusing: bytes)
+        bytes = []
+        writer.reserve(
+            CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes
+                + locals.count * CheckpointFormat.ipBytes
+                + sessionCount * CheckpointFormat.sessionBytes)
+        writeHeader(to: &writer, locals: locals, at: reading)
+        counters.write(to: &writer)
+        rebinds.write(to: &writer)
+        handshakeRoundTrips.write(to: &writer)
+        sessionLives.write(to: &writer)
+        for local in locals { writer.write(local) }
+        for number in 0..<sessionCount { sessions[number].write(to: &writer) }
+        writer.overwrite(
+            at: CheckpointFormat.lengthOffset, UInt64(truncatingIfNeeded: writer.bytes.count))
+        writer.overwrite(
+            at: CheckpointFormat.checksumOffset,
+            CheckpointFormat.checksum(writer.bytes, from: CheckpointFormat.contentOffset))
+        bytes = writer.bytes
+    }
+
+    private func writeHeader(
+        to writer: inout CheckpointWriter, locals: [IPAddress], at reading: ClockReading
+    ) {
+        writer.write(CheckpointFormat.magic)
+        writer.write(CheckpointFormat.version)
+        writer.write(UInt32(CheckpointFormat.sessionBytes))
+        writer.write(UInt64(0))
+        writer.write(UInt64(0))
+        writer.write(reading.boot.high)
+        writer.write(reading.boot.low)
+        writer.write(takenAt)
+        let age = reading.now.nanoseconds(since: takenAt)
+        writer.write(reading.unixNanoseconds > age ? reading.unixNanoseconds - age : 0)
+        writer.write(listeningSince)
+        writer.write(secret.0)
+        writer.write(secret.1)
+        writer.write(UInt64(sessionCount))
+        writer.write(UInt64(locals.count))
+        // Eight bytes to spare keep the parts that follow at multiples of 16.
+        writer.write(UInt64(0))
+    }
+}
+
+extension SessionImage {
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(record.id.high)
+        writer.write(record.id.low)
+        writer.write(record.place.rawValue)
+        writer.write(record.openedAt)
+        writer.write(record.evictedAt)
+        writer.write(record.rebinds)
+        record.drops.write(to: &writer)
+        sight.write(to: &writer)
+        a.write(to: &writer)
+        b.write(to: &writer)
+    }
+
+    /// A session; nothing if there cannot have been this one.
+    init?(from reader: inout CheckpointReader, under limit: RateLimit) {
+        let high: UInt64 = reader.read()
+        let id = SessionID(high: high, low: reader.read())
+        let place = SessionPlace(rawValue: reader.read())
+        let openedAt = reader.readInstant()
+        let evictedAt = reader.readInstant()
+        let rebinds: UInt32 = reader.read()
+        let drops = SessionDropTally(from: &reader)
+        let sight = SessionSight(from: &reader)
+        let a = PeerImage(from: &reader, under: limit)
+        let b = PeerImage(from: &reader, under: limit)
+        guard let place, let sight, let a, let b else { return nil }
+        record = SessionRecord(id: id, place: place, openedAt: openedAt)
+        record.evictedAt = evictedAt
+        record.rebinds = rebinds
+        record.drops = drops
+        self.sight = sight
+        self.a = a
+        self.b = b
+    }
+}
+
+extension PeerImage {
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(entry.address)
+        writer.write(entry.local.number)
+        writer.write(entry.lastHeard)
+        writer.write(entry.forwarded)
+        writer.write(entry.awaitedSince)
+        (record ?? PeerRecord.none).write(to: &writer)
+        sight.write(to: &writer)
+        ids.write(to: &writer)
+    }
+
+    init?(from reader: inout CheckpointReader, under limit: RateLimit) {
+        entry.address = reader.readAddress()
+        entry.local = LocalAddress(number: reader.read())
+        entry.lastHeard = reader.readInstant()
+        let forwarded = reader.readVolume()
+        entry.awaitedSince = reader.readInstant()
+        let record = PeerRecord(from: &reader, under: limit)
+        let sight = PeerSight(from: &reader)
+        let ids = KnownIDs(from: &reader)
+        guard let forwarded, let sight, let ids, let record else { return nil }
+        entry.forwarded = forwarded
+        self.sight = sight
+        self.ids = ids
+        if isBound { self.record = record }
+    }
+}
+
+extension PeerRecord {
+    /// What stands in the place of a peer that is not there.
+    static let none = PeerRecord(
+        source: 0, registeredAt: .origin, refreshedAt: .origin, bits: RateMeter(at: .origin),
+        datagrams: RateMeter(at: .origin))
+
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(registeredAt)
+        writer.write(refreshedAt)
+        writer.write(validation.rawValue)
+        writer.write(lapsedValidation.rawValue)
+        writer.write(wasForwardedTo)
+        allowance.write(to: &writer)
+        writer.write(former)
+        writer.write(reboundAt)
+        writer.write(reboundBy.rawValue)
+        writer.write(formerHeardAt)
+        writer.write(isFormerRejected)
+        writer.write(contestedUntil)
+        recognition.write(to: &writer)
+    }
+
+    init?(from reader: inout CheckpointReader, under limit: RateLimit) {
+        self = .none
+        registeredAt = reader.readInstant()
+        refreshedAt = reader.readInstant()
+        let validation = Validation(rawValue: reader.read())
+        let lapsedValidation = Validation(rawValue: reader.read())
+        let wasForwardedTo = reader.readFlag()
+        allowance = TokenBucket(from: &reader, under: limit)
+        former = reader.readAddress()
+        reboundAt = reader.readInstant()
+        let reboundBy = RebindEvidence(rawValue: reader.read())
+        formerHeardAt = reader.readInstant()
+        let isFormerRejected = reader.readFlag()
+        contestedUntil = reader.readInstant(lead: RelayEngine.contestNanoseconds)
+        let recognition = Recognition(from: &reader)
+        guard let validation, let lapsedValidation, let wasForwardedTo, let reboundBy,
+            let isFormerRejected, let recognition
+        else { return nil }
+        self.validation = validation
+        self.lapsedValidation = lapsedValidation
+        self.wasForwardedTo = wasForwardedTo
+        self.reboundBy = reboundBy
+        self.isFormerRejected = isFormerRejected
+        self.recognition = recognition
+    }
+}
+
+extension SessionSight {
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(timeline.initialAt)
+        writer.write(timeline.answeredAt)
+        writer.write(timeline.flightAt)
+        writer.write(timeline.handshakeAt)
+        writer.write(timeline.establishedAt)
+        writer.write(client.map { $0.rawValue + 1 } ?? UInt8(0))
+        writer.write(
+            (isQUIC ? UInt8(1) : 0) | (isEstablished ? 2 : 0) | (wasEstablished ? 4 : 0))
+        writer.write(attempts)
+        writer.write(version.rawValue)
+        for tag in [clientSource, original, latestDestination, rivalSource, rivalOriginal] {
+            writer.write(tag.rawValue)
+        }
+        writer.write(lastInitialAt)
+        writer.write(initialFlightAt)
+        for round in [handshakeMicrosecondsA, handshakeMicrosecondsB] {
+            writer.write(round != nil)
+            writer.write(round ?? 0)
+        }
+        writer.write(diagnosis.rawValue)
+        writer.write(diagnosedAt)
+        writer.write(reported)
+    }
+
+    /// What was seen before; the spin bit's observation starts anew.
+    init?(from reader: inout CheckpointReader) {
+        timeline.initialAt = reader.readInstant()
+        timeline.answeredAt = reader.readInstant()
+        timeline.flightAt = reader.readInstant()
+        timeline.handshakeAt = reader.readInstant()
+        timeline.establishedAt = reader.readInstant()
+        let client: UInt8 = reader.read()
+        let flags: UInt8 = reader.read()
+        attempts = reader.read()
+        version = QUICVersion(rawValue: reader.read())
+        clientSource = ConnectionIDTag(rawValue: reader.read())
+        original = ConnectionIDTag(rawValue: reader.read())
+        latestDestination = ConnectionIDTag(rawValue: reader.read())
+        rivalSource = ConnectionIDTag(rawValue: reader.read())
+        rivalOriginal = ConnectionIDTag(rawValue: reader.read())
+        lastInitialAt = reader.readInstant()
+        initialFlightAt = reader.readInstant()
+        let isKnownA = reader.readFlag()
+        let a: UInt32 = reader.read()
+        let isKnownB = reader.readFlag()
+        let b: UInt32 = reader.read()
+        let diagnosis = DiagnosisKind(rawValue: reader.read())
+        diagnosedAt = reader.readInstant()
+        reported = reader.read()
+        guard client <= 2, flags < 8, let isKnownA, let isKnownB, let diagnosis else { return nil }
+        self.client = client == 0 ? nil : Side(rawValue: client - 1)
+        isQUIC = flags & 1 != 0
+        isEstablished = flags & 2 != 0
+        wasEstablished = flags & 4 != 0
+        handshakeMicrosecondsA = isKnownA ? a : nil
+        handshakeMicrosecondsB = isKnownB ? b : nil
+        self.diagnosis = diagnosis
+        if isEstablished, isKnownA { spin.noteHandshake(microseconds: a, of: .a) }
+        if isEstablished, isKnownB { spin.noteHandshake(microseconds: b, of: .b) }
+    }
+}

@@ -1,0 +1,156 @@
+// How a relay takes up what another one left.
+
+extension RelayEngine {
+    /// Goes on with the sessions of a checkpoint that can still be alive. To be called before the
+    /// first input, on an engine that was made with the checkpoint's secret and knows its own
+    /// address. `local` tells which of our addresses takes the place of one of the former relay's.
+    ///
+    /// Whoever was validated stays so, connection IDs tell their peers at once, and the idle clock
+    /// counts on. What nobody could hear while no relay was there is held against no peer.
+    public mutating func restore(
+        _ stored: StoredCheckpoint, from origin: Restoration.Origin, at reading: ClockReading,
+        local: (LocalAddress) -> LocalAddress
+    ) throws(CheckpointError) -> Restoration {
+        precondition(sessions.used == 0, "a relay takes up a checkpoint before it begins")
+        let now = reading.now
+        let age = reading.nanoseconds(since: stored.takenAt)
+        guard age < configuration.idleTimeoutNanoseconds else {
+            throw .stale(seconds: age / Nanoseconds.perSecond)
+        }
+        let clock = ClockShift(then: stored.takenAt.now, ageNanoseconds: age, now: now)
+        let readable = RestorableSessions(
+            stored, configuration, hash: hash, clock: clock, at: now,
+            isRefused: { isRefused($0) })
+        restoreTotals(stored, clock: clock, at: now)
+        listeningSince =
+            origin == .file
+            ? now : clock.translate(Instant(nanoseconds: stored.listeningSince), lead: 0)
+        var restoration = readable.restoration
+        restoration.ageNanoseconds = age
+        restoration.surplus += open(readable.images, from: origin, at: now, local: local)
+        restoration.sessions = sessions.liveCount + sessions.count(.quarantined)
+        log.record(
+            .sessionsRestored(count: restoration.sessions, ageNanoseconds: age), at: now)
+        return restoration
+    }
+
+    private mutating func restoreTotals(
+        _ stored: StoredCheckpoint, clock: ClockShift, at now: Instant
+    ) {
+        // Each part stands where it stands, whatever another says.
+        var reader = CheckpointReader(stored.bytes, at: stored.totalsOffset, clock: clock)
+        if let restored = RelayCounters(from: &reader) { counters = restored }
+        let tallies = stored.totalsOffset + CheckpointFormat.countersBytes
+        reader = CheckpointReader(stored.bytes, at: tallies, clock: clock)
+        if let restored = RebindTally(from: &reader) { rebinds = restored }
+        var histogram = Histogram.roundTrips
+        if histogram.restore(from: &reader) { handshakeRoundTrips = histogram }
+        histogram = Histogram.lives
+        if histogram.restore(from: &reader) { sessionLives = histogram }
+        totals = TotalMeters(
+            at: now, forwarded: counters.forwarded, dropped: counters.dropped)
+    }
+
+    /// Opens the sessions, which come with the latest first, and says for how many there was no
+    /// room.
+    private mutating func open(
+        _ images: [SessionImage], from origin: Restoration.Origin, at now: Instant,
+        local: (LocalAddress) -> LocalAddress
+    ) -> Int {
+        var surplus = 0
+        // Quarantined ones first: every session begins among those that count against the limit.
+        // The one evicted first comes first in the table's list, too.
+        for image in images.reversed() where image.record.place == .quarantined {
+            open(image, from: origin, at: now, local: local)
+        }
+        var waiting: [SessionImage] = []
+        for image in images where image.record.place != .quarantined {
+            if image.record.place == .waiting, isHalfOpenLimitReached(by: image) {
+                surplus += 1
+                continue
+            }
+            open(image, from: origin, at: now, local: local)
+            if image.record.place == .waiting { waiting.append(image) }
+        }
+        waiting.sort { $0.refreshedAt < $1.refreshedAt }
+        for image in waiting {
+            // To the end, one by one: the one unheard for longest is then the first.
+            if let session = sessions.find(image.record.id) { sessions.move(session, to: .waiting) }
+        }
+        restoreFormerAddresses(images)
+        return surplus
+    }
+
+    private mutating func isHalfOpenLimitReached(by image: SessionImage) -> Bool {
+        let peer = image.a.isBound ? image.a : image.b
+        let source = sources.record(of: peer.entry.address.ip)
+        return Int(sources.records[source].waitingSessions) >= configuration.halfOpenLimitPerSource
+    }
+
+    private mutating func open(
+        _ image: SessionImage, from origin: Restoration.Origin, at now: Instant,
+        local: (LocalAddress) -> LocalAddress
+    ) {
+        let session = sessions.open(image.record.id, at: image.record.openedAt)
+        if image.record.place != .waiting { sessions.move(session, to: image.record.place) }
+        sessions.records[session].evictedAt = image.record.evictedAt
+        sessions.records[session].rebinds = image.record.rebinds
+        sessions.records[session].drops = image.record.drops
+        forwarder.reset(session: session)
+        connectionIDs.reset(session: session)
+        sights[session] = image.sight
+        for side in Side.allCases {
+            let peer = PeerNumber(session: session, side: side)
+            restore(peer, image[side], from: origin, at: now, local: local)
+        }
+        countWaiting(session, by: 1)
+        updateOpenness(of: session)
+    }
+
+    private mutating func restore(
+        _ peer: PeerNumber, _ image: PeerImage, from origin: Restoration.Origin, at now: Instant,
+        local: (LocalAddress) -> LocalAddress
+    ) {
+        let entry = image.entry
+        // Since when a peer is waited for counts from now: before, nobody could hear it.
+        let isAwaited = origin == .file && entry.awaitedSince != .origin
+        forwarder.sights[peer.index] = image.sight
+        connectionIDs.restore(image.ids, of: peer)
+        if let record = image.record {
+            bind(
+                peer, to: Arrival(source: entry.address, local: local(entry.local), length: 0),
+                at: now)
+            peers[peer.index].takeUp(record, forwarded: entry.forwarded, at: now)
+        }
+        forwarder.restore(
+            peer, forwarded: entry.forwarded, lastHeard: entry.lastHeard,
+            awaitedSince: isAwaited ? now : entry.awaitedSince)
+    }
+
+    /// Remembers again where peers were before, unless somebody else is there now.
+    private mutating func restoreFormerAddresses(_ images: [SessionImage]) {
+        for image in images {
+            for side in Side.allCases {
+                guard let record = image[side].record, record.former != .none,
+                    record.former.port != 0, let session = sessions.find(image.record.id),
+                    forwarder.peer(at: record.former) == nil, !isFormer(record.former)
+                else { continue }
+                let peer = PeerNumber(session: session, side: side)
+                peers[peer.index].former = record.former
+                formerAddresses.insert(peer.index, hash: hash(record.former))
+            }
+        }
+    }
+}
+
+extension PeerRecord {
+    /// Takes up what was known of a peer that was just bound, but for its former address.
+    fileprivate mutating func takeUp(_ record: PeerRecord, forwarded: Volume, at now: Instant) {
+        let source = self.source
+        self = record
+        self.source = source
+        former = .none
+        bits = RateMeter(at: now, total: forwarded.bytes &* 8)
+        datagrams = RateMeter(at: now, total: forwarded.datagrams)
+    }
+}
