@@ -11,7 +11,7 @@ RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
 
-.PHONY: help run demo build test unit simulate allocations python e2e cost fuzz lint clean
+.PHONY: help run demo build docs test unit simulate allocations python e2e cost fuzz lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -26,6 +26,13 @@ demo: build ## See the relay at work: its dashboard, and simulated traffic of al
 
 build: packages ## Build the relay into .build/release/quic-relay.
 	$(SWIFT) build -c release --product quic-relay
+
+docs: build ## Make the manual page and the shells' completions in .build/docs.
+	@mkdir -p .build/docs
+	$(RELAY) manual > .build/docs/quic-relay.1
+	$(RELAY) --generate-completion-script bash > .build/docs/quic-relay.bash
+	$(RELAY) --generate-completion-script zsh > .build/docs/_quic-relay
+	$(RELAY) --generate-completion-script fish > .build/docs/quic-relay.fish
 
 test: unit simulate allocations python e2e ## Run every test, some minutes on two cores.
 	@echo "make test: all passed"

@@ -100,7 +100,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ProgramTests",
-            dependencies: ["quic-relay", "relay-demo", "relay-breakdown", "TestSupport"],
+            dependencies: [
+                "quic-relay", "relay-demo", "relay-breakdown", "Relay", "TestSupport",
+            ],
             swiftSettings: strict),
     ]
 )

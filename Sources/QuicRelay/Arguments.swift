@@ -12,12 +12,13 @@ struct NotAllowed: Error, CustomStringConvertible {
 extension Option where Value == Int {
     /// An option for a number that has a setting: its name, help and range.
     init(wrappedValue: Int, setting: Setting) {
+        let range = "\(setting.range.lowerBound) to \(setting.range.upperBound)"
+        let help = "\(setting.summary.dropLast()) (\(range); default: \(setting.defaultValue))."
         self.init(
             wrappedValue: wrappedValue, name: .customLong(setting.name),
-            help: ArgumentHelp(stringLiteral: setting.summary),
+            help: ArgumentHelp(help, valueName: "number"),
             transform: { word in
                 guard let value = Int(word), setting.range.contains(value) else {
-                    let range = "\(setting.range.lowerBound) to \(setting.range.upperBound)"
                     let unit = setting.unit.isEmpty ? "" : " \(setting.unit)"
                     throw NotAllowed(description: "must be a number from \(range)\(unit)")
                 }

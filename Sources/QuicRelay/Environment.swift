@@ -1,7 +1,4 @@
-import ArgumentParser
 import Glibc
-import Relay
-import RelayCore
 
 /// The process's environment (environ(7)).
 enum Environment {
@@ -11,37 +8,19 @@ enum Environment {
         guard let value = unsafe getenv(name) else { return nil }
         return unsafe String(cString: value)
     }
-}
 
-extension Serve {
-    /// The environment's settings as arguments, except for those that `given` sets itself.
-    static func argumentsFromEnvironment(besides given: [String]) throws -> [String] {
-        // Only the relay itself is set up this way; other commands and help take none of it.
-        let isServe = given.first.map { $0.hasPrefix("-") || $0 == "serve" } ?? true
-        let asksOnly = given.contains { ["-h", "--help", "--version"].contains($0) }
-        guard isServe && !asksOnly else { return [] }
-        func isGiven(_ option: String) -> Bool {
-            given.contains { $0 == "--\(option)" || $0.hasPrefix("--\(option)=") }
-        }
-        let values = optionGroups.flatMap { $0.valueOptions }.filter { !isGiven($0) }.flatMap {
-            option in
-            Environment.value(of: variable(option)).map { ["--\(option)=\($0)"] } ?? []
-        }
-        let flags = try optionGroups.flatMap { $0.flagOptions }.filter { !isGiven($0) }.filter {
-            option in
-            switch Environment.value(of: variable(option)) {
-            case "1", "true": return true
-            case nil, "", "0", "false": return false
-            case let word?:
-                throw ValidationError(
-                    "The value '\(word)' is invalid for '\(variable(option))': "
-                        + "must be 1, true, 0 or false")
+    /// The names of all variables that the process was started with (proc_pid_environ(5)).
+    static var names: [String] {
+        // Sound: both are C strings during the call; the stream is closed below.
+        guard let file = unsafe fopen("/proc/self/environ", "re") else { return [] }
+        defer { unsafe fclose(file) }
+        var bytes = [UInt8](repeating: 0, count: 1 << 18)
+        // Sound: no more is read than the buffer holds.
+        let count = unsafe fread(&bytes, 1, bytes.count, file)
+        return bytes[..<count].split(separator: 0).compactMap { entry in
+            entry.split(separator: UInt8(ascii: "="), maxSplits: 1).first.map {
+                String(decoding: $0, as: UTF8.self)
             }
-        }.map { "--\($0)" }
-        return values + flags
-    }
-
-    private static func variable(_ option: String) -> String {
-        "QUIC_RELAY_" + option.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+        }
     }
 }

@@ -5,6 +5,8 @@ import RelayCore
 struct LimitOptions: NamedOptions {
     static let valueOptions = Setting.all.map(\.name) + ["rebind"]
     static let flagOptions = ["strict", "deny-special-sources"]
+    // Memory was laid out for the session limit at the start.
+    static let liveOptions = (valueOptions + flagOptions).filter { $0 != Setting.sessionLimit.name }
 
     @Option(setting: .sessionTimeout)
     var sessionTimeoutSecs = Setting.sessionTimeout.defaultValue
@@ -15,7 +17,7 @@ struct LimitOptions: NamedOptions {
     @Option(
         help: ArgumentHelp(
             "Follow a peer that moved without registering: evidence (by connection ID), same-ip "
-                + "(the only peer on the IP) or off.", valueName: "policy"),
+                + "(the only peer on the IP) or off (default: evidence).", valueName: "policy"),
         transform: parseRebindPolicy)
     var rebind = RebindPolicy.evidence
 

@@ -6,17 +6,20 @@ import RelayCore
 struct OperationOptions: NamedOptions {
     static let valueOptions = [Setting.drain.name, "log-level", "log-format"]
     static let flagOptions = ["no-tui"]
+    static let liveOptions = [Setting.drain.name, "log-level"]
 
     @Option(setting: .drain)
     var drainSecs = Setting.drain.defaultValue
 
     @Option(
-        help: ArgumentHelp("error, warning, notice, info, debug or trace.", valueName: "level"),
+        help: ArgumentHelp(
+            "error, warning, notice, info, debug or trace (default: info).", valueName: "level"),
         transform: parseLogLevel)
     var logLevel = LogLevel.info
 
     @Option(
-        help: ArgumentHelp("text or json.", valueName: "format"), transform: parseLogFormat)
+        help: ArgumentHelp("text or json (default: text).", valueName: "format"),
+        transform: parseLogFormat)
     var logFormat = LogFormat.text
 
     @Flag(name: .customLong("no-tui"), help: "Run without a dashboard, as a server does.")

@@ -8,9 +8,12 @@ struct QuicRelay: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "quic-relay",
         abstract: "Lets two QUIC peers behind NATs reach each other: forwards their datagrams.",
-        version: "0.1.0",
-        subcommands: [Serve.self, ProbeRelay.self],
+        version: version,
+        subcommands: [Serve.self, ProbeRelay.self, CheckConfig.self, Manual.self],
         defaultSubcommand: Serve.self)
+
+    /// What `--version` says.
+    static let version = "0.1.0"
 
     static func main() {
         // Whoever closes our output gets no more of it; that is no reason to end.
@@ -20,9 +23,14 @@ struct QuicRelay: ParsableCommand {
         _ = signal(SIGTTIN, SIG_IGN)
         let given = Array(CommandLine.arguments.dropFirst())
         do {
-            var command = try parseAsRoot(
-                given + Serve.argumentsFromEnvironment(besides: given))
+            var command = try parse(given)
             try command.run()
+        } catch let error as ConfigurationError {
+            let others = error.problems.count - 1
+            let more = others > 0 ? " (and \(others) more: see quic-relay check-config)" : ""
+            fail(error.problems[0] + more, code: error.exitCode)
+        } catch let code as ExitCode {
+            Glibc.exit(code.rawValue)
         } catch {
             let code = exitCode(for: error)
             // Help and version are asked for; everything else is one line, not the whole usage.
@@ -31,10 +39,27 @@ struct QuicRelay: ParsableCommand {
         }
     }
 
+    /// The command that the arguments ask for. The relay itself is set up from elsewhere, too;
+    /// other commands and help take none of it.
+    private static func parse(_ given: [String]) throws -> any ParsableCommand {
+        let isServe = given.first.map { $0.hasPrefix("-") || $0 == "serve" } ?? true
+        let asksOnly = given.contains {
+            ["-h", "--help", "--version"].contains($0) || $0.hasPrefix("--experimental-dump-help")
+                || $0.hasPrefix("--generate-completion-script")
+        }
+        guard isServe && !asksOnly else { return try parseAsRoot(given) }
+        return try OptionSources(commandLine: given).parse { try parseAsRoot(given + $0) }
+    }
+
     /// Ends the program with a line on standard error.
     static func fail(_ message: String, code: Int32) -> Never {
         say(message)
         Glibc.exit(code)
+    }
+
+    /// Writes text to standard output.
+    static func show(_ text: String) {
+        LogOutput(descriptor: STDOUT_FILENO).write(text, isWorthWaitingFor: true)
     }
 
     /// Writes a line to standard error.

@@ -11,18 +11,20 @@ struct Serve: ParsableCommand {
         abstract: "Run the relay (the default).",
         discussion: """
             Every option can be set in the environment, too: --session-limit as \
-            QUIC_RELAY_SESSION_LIMIT. What is given on the command line wins. TERM, INT and HUP \
-            end the relay, after a drain if --drain-secs is set; a second one ends it at once. One \
-            that has or had a dashboard goes on headless after HUP.
+            QUIC_RELAY_SESSION_LIMIT, and in the file that --config names. The command line wins \
+            over the environment, and both over the file. TERM and INT end the relay, after a \
+            drain if --drain-secs is set; a second one ends it at once. HUP makes it read its \
+            file again; one that shows a dashboard goes on headless instead.
             """)
 
+    @OptionGroup var configurationFile: ConfigurationOptions
     @OptionGroup var network: NetworkOptions
     @OptionGroup var limits: LimitOptions
     @OptionGroup var operation: OperationOptions
 
     /// Every group of options, in the order in which the help shows them.
     static let optionGroups: [any NamedOptions.Type] = [
-        NetworkOptions.self, LimitOptions.self, OperationOptions.self,
+        ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, OperationOptions.self,
     ]
 
     func run() throws {
@@ -32,23 +34,26 @@ struct Serve: ParsableCommand {
         let logger = Logger(label: "quic-relay") { _ in
             LineLogHandler(format: format, descriptor: STDOUT_FILENO, fallback: STDERR_FILENO)
         }
+        OptionSources.misspelledVariables().forEach { QuicRelay.say("warning: \($0)") }
         let hasDashboard = !operation.noTUI && !isHeadlessForAReason()
         do {
             // Before any thread is started, which would get the signals otherwise.
             let signals = try SignalDescriptor()
             let service = try RelayService(limits, socket: socket, logLevel: operation.logLevel)
+            let live = LiveSettings(drainSeconds: operation.drainSecs)
+            let reload = try Reload()
+            reload.add(try reconfiguration(of: service, live))
             var takeover: HeadlessRelay.Takeover?
             if hasDashboard {
                 let understudy = try Understudy(
                     service, limits, logger: logger, logLevel: operation.logLevel,
-                    drainSeconds: operation.drainSecs,
-                    exitStatus: EX_SOFTWARE)
+                    live, reload, exitStatus: EX_SOFTWARE)
                 let outcome = try MainActor.assumeIsolated {
                     try showDashboard(service, signals, understudy)
                 }
                 switch outcome {
                 case .stop, .detach: return service.stop()
-                case .terminate where operation.drainSecs == 0: return service.stop()
+                case .terminate where live.drainSeconds == 0: return service.stop()
                 case .terminate: takeover = .endRequested
                 case .hangUp: takeover = .terminalGone
                 case nil: break
@@ -56,12 +61,21 @@ struct Serve: ParsableCommand {
             }
             var relay = HeadlessRelay(
                 service, limits, reader: try service.makeEventReader(), signals: signals,
-                logger: logger, logLevel: operation.logLevel, drainSeconds: operation.drainSecs,
-                after: takeover)
+                logger: logger, logLevel: operation.logLevel, live, reload, after: takeover)
             relay.run()
         } catch let error as SystemError {
             QuicRelay.fail(error.description, code: error.exitCode)
         }
+    }
+
+    /// Reads the options again, from where they came from.
+    private func reconfiguration(
+        of service: RelayService, _ live: LiveSettings
+    ) throws -> @Sendable () -> [Reload.Line] {
+        let words = Array(CommandLine.arguments.dropFirst())
+        let reconfiguration = Reconfiguration(
+            try OptionSources(commandLine: words), service: service, live: live)
+        return { reconfiguration.reload() }
     }
 
     /// Shows the dashboard until it is left; says nothing if it cannot be shown.

@@ -115,7 +115,7 @@ extension RelayEvent {
             ["from": from.name, "to": to.name]
         case .offloadDisabled(let code), .receiveFailed(let code):
             ["error": Errno(code: code).description]
-        case .evictionUndone, .quarantineEnded, .commandFailed, .drained:
+        case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured:
             [:]
         }
     }

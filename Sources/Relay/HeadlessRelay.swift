@@ -21,27 +21,28 @@ public struct HeadlessRelay: ~Copyable {
     private let service: RelayService
     private let reader: EventReader
     private let signals: SignalDescriptor
-    private let drainNanoseconds: UInt64
+    private let settings: LiveSettings
+    private let reload: Reload
     private let takeover: Takeover?
     private var events: EventLogger
     private var summaryAt: Instant
     private var summarized = RelayTotals()
     private var stopAt: Instant?
 
-    /// Takes over a relay that runs and logs what `reader` has not read. With `drainSeconds` above
-    /// 0, the first request to stop lets running sessions go on for at most that long. One that had
-    /// a dashboard is not stopped by a hang-up: it comes with the terminal's end, and a shell that
-    /// ends repeats it.
+    /// Takes over a relay that runs and logs what `reader` has not read. With a drain time above 0,
+    /// the first request to stop lets running sessions go on for at most that long. A hang-up asks
+    /// for a reload, which does no harm either where it just tells that a terminal is gone.
     public init(
         _ service: RelayService, _ configuration: RelayConfiguration, reader: EventReader,
         signals: consuming SignalDescriptor, logger: Logger, logLevel: LogLevel,
-        drainSeconds: Int, after takeover: Takeover? = nil
+        _ settings: LiveSettings, _ reload: Reload, after takeover: Takeover? = nil
     ) {
         self.service = service
         self.reader = reader
         self.signals = signals
         self.takeover = takeover
-        drainNanoseconds = UInt64(drainSeconds) * Nanoseconds.perSecond
+        self.settings = settings
+        self.reload = reload
         // What happened before was shown by the dashboard.
         if takeover != nil { reader.skip() }
         events = EventLogger(logger, level: logLevel, after: takeover == nil ? 0 : nil)
@@ -82,23 +83,19 @@ public struct HeadlessRelay: ~Copyable {
                 if case .drained = event.event { isDrained = true }
             }
             if now >= summaryAt { logSummary("summary", at: now) }
-            if let request = signals.next(), isStop(request), !beginStop(at: now) { break }
+            let request = signals.next()
+            if case .hangUp = request { reload.run() }
+            for line in reload.takeLines() { events.log(line.level, line.name, line.fields) }
+            if case .stop = request, !beginStop(at: now) { break }
             if let stopAt, now >= stopAt || isDrained { break }
-        }
-    }
-
-    private func isStop(_ request: SignalDescriptor.Request) -> Bool {
-        switch request {
-        case .stop: true
-        case .hangUp: takeover == nil
-        case .resize, .resume: false
         }
     }
 
     /// Starts to drain; says no where there is nothing to wait for.
     private mutating func beginStop(at now: Instant) -> Bool {
-        guard stopAt == nil, drainNanoseconds > 0, service.submit(.drain) else { return false }
-        stopAt = now.advanced(byNanoseconds: drainNanoseconds)
+        let drain = UInt64(settings.drainSeconds) * Nanoseconds.perSecond
+        guard stopAt == nil, drain > 0, service.submit(.drain) else { return false }
+        stopAt = now.advanced(byNanoseconds: drain)
         return true
     }
 
@@ -110,9 +107,10 @@ public struct HeadlessRelay: ~Copyable {
         var files = [
             pollfd(fd: reader.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: reload.descriptor, events: Int16(POLLIN), revents: 0),
         ]
-        // Sound: there are two entries. An interruption is as good as a time-out.
-        _ = unsafe poll(&files, 2, Int32(clamping: milliseconds))
+        // Sound: there are three entries. An interruption is as good as a time-out.
+        _ = unsafe poll(&files, 3, Int32(clamping: milliseconds))
     }
 
     // MARK: Lines

@@ -56,7 +56,7 @@ public struct LineLogHandler: LogHandler {
     /// The fields that say who and where, in the order in which one reads them; others follow by
     /// name, and how many lines were left out comes last.
     private static let firstFields = [
-        "session", "session_id", "side", "address", "peer", "a", "b", "from", "to",
+        "setting", "session", "session_id", "side", "address", "peer", "a", "b", "from", "to",
     ]
 
     private static func order(_ left: String, _ right: String) -> Bool {

@@ -10,7 +10,7 @@ public struct SignalDescriptor: ~Copyable, Sendable {
     public enum Request: Sendable {
         /// End: TERM, INT or QUIT.
         case stop
-        /// The terminal is gone (HUP).
+        /// The terminal is gone, or there is something to read again (HUP).
         case hangUp
         /// The terminal has another size (WINCH).
         case resize

@@ -113,6 +113,7 @@ extension RelayEvent {
         case .connectionEstablished: 17
         case .sessionDiagnosed: 18
         case .sessionsRestored: 19
+        case .reconfigured: 20
         }
     }
 

@@ -8,4 +8,7 @@ public enum RelayCommand: Equatable, Sendable {
     case drain
     /// Changes what is logged.
     case setLogLevel(LogLevel)
+    /// Puts another configuration in force, but for the session limit: memory was laid out for that
+    /// at the start.
+    case reconfigure(RelayConfiguration)
 }

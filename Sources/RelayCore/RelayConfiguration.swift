@@ -99,10 +99,11 @@ public struct SettingError: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// What the core is told when it starts. It cannot hold a value that its setting does not allow.
+/// What the core is told when it starts, and later when that changes. It cannot hold a value that
+/// its setting does not allow.
 public struct RelayConfiguration: Sendable, Equatable {
     /// Sessions held at once, quarantined ones not counted.
-    public let sessionLimit: Int
+    public private(set) var sessionLimit: Int
     /// Half-open sessions for each source.
     public let halfOpenLimitPerSource: Int
     /// Whether addresses that are not on the public internet are refused.
@@ -159,5 +160,12 @@ public struct RelayConfiguration: Sendable, Equatable {
         unvalidatedLimit = RateLimit(
             burst: UInt64(try Setting.unvalidatedAllowance.checked(unvalidatedAllowanceBytes)),
             perSecond: UInt64(try Setting.unvalidatedRate.checked(unvalidatedRateBytes)))
+    }
+
+    /// The same with the session limit of `other`.
+    func withSessionLimit(of other: RelayConfiguration) -> RelayConfiguration {
+        var configuration = self
+        configuration.sessionLimit = other.sessionLimit
+        return configuration
     }
 }

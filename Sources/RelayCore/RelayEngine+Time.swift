@@ -163,6 +163,12 @@ extension RelayEngine {
             let former = logLevel
             logLevel = level
             log.record(.logLevelChanged(from: former, to: level), at: now)
+        case .reconfigure(let new):
+            // Nothing is derived from a configuration and kept: timeouts and limits are compared
+            // when they are needed, so the new ones hold from now on. A limit that is below what
+            // there is by now ends nothing; it lets nothing more in.
+            configuration = new.withSessionLimit(of: configuration)
+            log.record(.reconfigured, at: now)
         }
     }
 

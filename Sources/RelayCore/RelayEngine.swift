@@ -47,8 +47,8 @@ struct PeerRecord: BitwiseCopyable {
 /// `advance` the clock, `apply` what operators asked, drain events; then wait for datagrams, at
 /// most until `nextDeadline`.
 public struct RelayEngine: ~Copyable {
-    /// What the engine was told at the start.
-    public let configuration: RelayConfiguration
+    /// What the engine was told, at the start or since.
+    public internal(set) var configuration: RelayConfiguration
     /// What has become of every datagram.
     public internal(set) var counters = RelayCounters()
     /// Whether new sessions are taken.

@@ -147,6 +147,8 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     case drained
     /// Another log level holds.
     case logLevelChanged(from: LogLevel, to: LogLevel)
+    /// Another configuration holds.
+    case reconfigured
     /// The system segments no trains for us: datagrams are sent one by one from now on.
     case offloadDisabled(errno: Int32)
     /// The system would not let the relay receive; it tries again.
@@ -173,6 +175,7 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
         case .drainStarted: "drain_started"
         case .drained: "drained"
         case .logLevelChanged: "log_level_changed"
+        case .reconfigured: "reconfigured"
         case .offloadDisabled: "offload_disabled"
         case .receiveFailed: "receive_failed"
         }
@@ -187,7 +190,8 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
             .connectionEstablished, .sessionEnded:
             .info
         case .sessionDiagnosed(_, let diagnosis): diagnosis.kind.level
-        case .evictionUndone, .sessionsRestored, .drainStarted, .drained, .logLevelChanged:
+        case .evictionUndone, .sessionsRestored, .drainStarted, .drained, .logLevelChanged,
+            .reconfigured:
             .notice
         case .registrationRefused, .commandFailed, .offloadDisabled, .receiveFailed: .warning
         }
@@ -204,8 +208,8 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
             .sessionEnded(let id, _, _, _, _),
             .evictionUndone(let id), .quarantineEnded(let id), .commandFailed(let id):
             id
-        case .sessionsRestored, .drainStarted, .drained, .logLevelChanged, .offloadDisabled,
-            .receiveFailed:
+        case .sessionsRestored, .drainStarted, .drained, .logLevelChanged, .reconfigured,
+            .offloadDisabled, .receiveFailed:
             nil
         }
     }

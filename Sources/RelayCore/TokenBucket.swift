@@ -31,9 +31,13 @@ struct TokenBucket: BitwiseCopyable, Sendable {
     }
 
     /// Whether the bucket holds `units` now.
-    func canTake(_ units: UInt64, under limit: RateLimit, at now: Instant) -> Bool {
-        let missing = fullAt.nanoseconds(since: now)
+    ///
+    /// A bucket that was emptied under a limit with a longer burst time is just empty under this
+    /// one: it would else stay so for as long as the former limit would have taken to fill it.
+    mutating func canTake(_ units: UInt64, under limit: RateLimit, at now: Instant) -> Bool {
         let room = TokenBucket.time(for: limit.burst, under: limit)
+        fullAt = min(fullAt, now.advanced(byNanoseconds: room))
+        let missing = fullAt.nanoseconds(since: now)
         return missing + TokenBucket.time(for: units, under: limit) <= room
     }
 

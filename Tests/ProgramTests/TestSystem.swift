@@ -181,6 +181,13 @@ func libraryPath(_ name: String) -> String? {
         .map(String.init)
 }
 
+/// Writes a file anew, whole; who reads it meanwhile sees it as it was.
+func writeFile(_ path: String, _ bytes: [UInt8]) -> Bool {
+    guard let file = openFile("\(path).new", O_WRONLY | O_CREAT | O_TRUNC) else { return false }
+    return unsafe write(file.raw, bytes, bytes.count) == bytes.count
+        && rename("\(path).new", path) == 0
+}
+
 /// Removes a directory and the files in it.
 func removeDirectory(_ path: String) {
     guard let directory = unsafe opendir(path) else { return }

@@ -58,7 +58,8 @@ let service = try RelayService(
     limits, socket: SocketConfiguration(address: IPAddress(v4: 0x7f00_0001), port: 0),
     logLevel: .info)
 let understudy = try Understudy(
-    service, limits, logger: logger, logLevel: .info, drainSeconds: 0, exitStatus: EX_SOFTWARE)
+    service, limits, logger: logger, logLevel: .info, LiveSettings(drainSeconds: 0), Reload(),
+    exitStatus: EX_SOFTWARE)
 let dashboard = try Dashboard(
     BreakingLink(
         service: service, reader: service.makeEventReader(), breakdown: Breakdown(rawValue: word)),

@@ -170,7 +170,7 @@ import Testing
                 id, .idle, aForwarded: Volume(), bForwarded: Volume(), lifeNanoseconds: 0),
             .evictionUndone(id), .quarantineEnded(id), .commandFailed(id),
             .drainStarted(sessions: 1), .drained, .logLevelChanged(from: .info, to: .debug),
-            .offloadDisabled(errno: 1), .receiveFailed(errno: 1),
+            .reconfigured, .offloadDisabled(errno: 1), .receiveFailed(errno: 1),
             .sessionsRestored(count: 1, ageNanoseconds: 1),
         ]
         #expect(Set(events.map(\.name)).count == events.count)

@@ -168,6 +168,7 @@ struct Checker {
             expected = isDraining ? nil : "drain_started"
             isDraining = true
         case .setLogLevel: expected = "log_level_changed"
+        case .reconfigure: expected = "reconfigured"
         }
         let names = events.map(\.event.name)
         if suppressed == 0, names != (expected.map { [$0] } ?? []) {

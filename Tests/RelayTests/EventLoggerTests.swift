@@ -95,6 +95,7 @@ struct EventLoggerTests {
             .sessionsRestored(count: 7, ageNanoseconds: 1_999_999_999),
             "notice sessions_restored age_ms=1999 count=7"
         ),
+        (.reconfigured, "notice reconfigured"),
     ]
 
     /// A new case fails to compile here: give it a line above.
@@ -120,6 +121,7 @@ struct EventLoggerTests {
         case .offloadDisabled: 17
         case .receiveFailed: 18
         case .sessionsRestored: 19
+        case .reconfigured: 20
         }
     }
 

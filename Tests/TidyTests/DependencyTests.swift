@@ -28,8 +28,8 @@ struct DependencyTests {
             ],
             "RelayTUI": ["RelayCore", "CNcurses", "Glibc"],
             "QuicRelay": [
-                "ArgumentParser", "FoundationEssentials", "Glibc", "Logging", "Relay", "RelayCore",
-                "RelayTUI",
+                "ArgumentParser", "FoundationEssentials", "Glibc", "Logging", "Relay",
+                "RelayCore", "RelayTUI", "Synchronization",
             ],
         ]
         for (folder, modules) in allowed.sorted(by: { $0.key < $1.key }) {

@@ -13,6 +13,8 @@ struct StyleTests {
         "Sources/RelayCore/SessionTable.swift", "Sources/RelayCore/SourceTable.swift",
         "Sources/RelayCore/TransmitPlan.swift",
         // System calls.
+        "Sources/Relay/Configuration/ConfigurationFile.swift",
+        "Sources/Relay/Configuration/Reload.swift",
         "Sources/Relay/DatagramSocket.swift", "Sources/Relay/EventReader.swift",
         "Sources/Relay/HeadlessRelay.swift",
         "Sources/Relay/HostName.swift", "Sources/Relay/LogOutput.swift",

@@ -94,7 +94,7 @@ nonisolated enum EventText {
         case .drainStarted(let sessions): "\(sessions) sessions"
         case .logLevelChanged(let from, let to): "\(from.name) → \(to.name)"
         case .offloadDisabled(let code), .receiveFailed(let code): "error \(code)"
-        case .evictionUndone, .quarantineEnded, .commandFailed, .drained: ""
+        case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured: ""
         }
     }
 }
