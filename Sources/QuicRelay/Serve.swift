@@ -21,10 +21,12 @@ struct Serve: ParsableCommand {
     @OptionGroup var network: NetworkOptions
     @OptionGroup var limits: LimitOptions
     @OptionGroup var operation: OperationOptions
+    @OptionGroup var metrics: MetricsOptions
 
     /// Every group of options, in the order in which the help shows them.
     static let optionGroups: [any NamedOptions.Type] = [
         ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, OperationOptions.self,
+        MetricsOptions.self,
     ]
 
     func run() throws {
@@ -43,6 +45,7 @@ struct Serve: ParsableCommand {
             let live = LiveSettings(drainSeconds: operation.drainSecs)
             let reload = try Reload()
             reload.add(try reconfiguration(of: service, live))
+            let metrics = try metrics.serve(service, on: ServiceThread())
             var takeover: HeadlessRelay.Takeover?
             if hasDashboard {
                 let understudy = try Understudy(
@@ -62,6 +65,7 @@ struct Serve: ParsableCommand {
             var relay = HeadlessRelay(
                 service, limits, reader: try service.makeEventReader(), signals: signals,
                 logger: logger, logLevel: operation.logLevel, live, reload, after: takeover)
+            if let metrics, takeover == nil { log(metrics, logger) }
             relay.run()
         } catch let error as SystemError {
             QuicRelay.fail(error.description, code: error.exitCode)
@@ -76,6 +80,17 @@ struct Serve: ParsableCommand {
         let reconfiguration = Reconfiguration(
             try OptionSources(commandLine: words), service: service, live: live)
         return { reconfiguration.reload() }
+    }
+
+    /// Says where metrics are, which is known only now if the system chose the port.
+    private func log(_ metrics: MetricsServer, _ logger: Logger) {
+        let events = EventLogger(logger, level: operation.logLevel)
+        let isPublic = !metrics.address.ip.isLoopback
+        events.log(
+            .notice, "metrics_served",
+            ["address": "\(metrics.address)"].merging(
+                isPublic ? ["readers": "whoever reaches this address"] : [:]
+            ) { $1 })
     }
 
     /// Shows the dashboard until it is left; says nothing if it cannot be shown.

@@ -63,6 +63,8 @@ public struct RelayCounters: ~Copyable, Sendable {
     public internal(set) var forwarded = Volume()
     /// Control datagrams that were answered.
     public internal(set) var replied: UInt64 = 0
+    /// What was sent, replies included, as networks bill it: payload, UDP and IP headers.
+    public internal(set) var egressBytes: UInt64 = 0
     private var drops = FixedStorage<DropRecord>(
         count: DropReason.allCases.count, repeating: DropRecord())
 
@@ -83,6 +85,13 @@ public struct RelayCounters: ~Copyable, Sendable {
         var tally = DropTally()
         for reason in DropReason.allCases { tally[reason] = drops(reason).datagrams }
         return tally
+    }
+
+    /// Counts what was sent to an address: each datagram has headers of its own, those of a train
+    /// too, as the system segments it.
+    @inline(__always)
+    mutating func addEgress(datagrams: Int, bytes: Int, to ip: IPAddress) {
+        egressBytes &+= UInt64(bytes + datagrams * ip.headerByteCount)
     }
 
     mutating func drop(

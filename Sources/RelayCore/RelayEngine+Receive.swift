@@ -44,11 +44,12 @@ extension RelayEngine {
             let run = plan.runs[number]
             let unsent = Int(run.unsentDatagrams)
             let sent = Int(run.datagramCount) - unsent
+            let sentBytes = Int(run.byteCount) - Int(run.unsentBytes)
+            counters.addEgress(datagrams: sent, bytes: sentBytes, to: run.destination.ip)
             if run.isReply {
                 counters.replied += UInt64(sent)
             } else {
-                counters.forwarded.add(
-                    datagrams: sent, bytes: Int(run.byteCount) - Int(run.unsentBytes))
+                counters.forwarded.add(datagrams: sent, bytes: sentBytes)
             }
             // A session that ended since the run was planned has no account any more.
             if forwarder.isCurrent(run) {

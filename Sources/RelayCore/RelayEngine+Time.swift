@@ -17,6 +17,8 @@ struct Sweep: BitwiseCopyable {
     fileprivate var end = 0
     /// Sessions with two live peers that this pass has seen.
     fileprivate var liveSessions = 0
+    /// The diagnoses of the sessions that this pass has seen.
+    fileprivate var diagnoses = DiagnosisTally()
     /// Whether this pass began before the drain did: then it has not seen every session.
     fileprivate var isOlderThanDrain = false
 
@@ -85,6 +87,7 @@ extension RelayEngine {
         switch sessions.records[session].place {
         case .free: break
         case .quarantined:
+            sweep.diagnoses.add(.evicted)
             let age = now.nanoseconds(since: sessions.records[session].evictedAt)
             if age >= RelayEngine.quarantineNanoseconds { endQuarantine(of: session, at: now) }
         case .waiting, .paired:
@@ -108,6 +111,7 @@ extension RelayEngine {
     /// Notices when a session's diagnosis changes, and tells one that lasts.
     private mutating func diagnose(_ session: Int, at now: Instant) {
         let diagnosis = facts(session).diagnosis(at: now)
+        sweep.diagnoses.add(diagnosis.kind)
         if diagnosis.kind != sights[session].diagnosis {
             sights[session].diagnosis = diagnosis.kind
             sights[session].diagnosedAt = now
@@ -142,6 +146,8 @@ extension RelayEngine {
             state = .drained
             log.record(.drained, at: now)
         }
+        diagnoses = sweep.diagnoses
+        sweep.diagnoses = DiagnosisTally()
         sweep.isOlderThanDrain = false
         sweep.liveSessions = 0
         sweep.position = 0

@@ -73,6 +73,12 @@ public struct RelayEngine: ~Copyable {
     var totals: TotalMeters
     /// How often peers changed their addresses.
     public internal(set) var rebinds = RebindTally()
+    /// What the sessions' diagnoses were when the latest pass over all of them saw them.
+    var diagnoses = DiagnosisTally()
+    /// How many sessions ended, by reason.
+    var endings = EndingTally()
+    /// Whether the system was found not to segment trains after all.
+    var isOffloadDisabled = false
     /// The round trips of the legs in handshakes, in microseconds.
     var handshakeRoundTrips = Histogram.roundTrips
     /// How long sessions lived that have ended, in seconds.
@@ -147,6 +153,7 @@ public struct RelayEngine: ~Copyable {
 
     /// Records what the edge found out about the system.
     public mutating func note(_ event: RelayEvent, at now: Instant) {
+        if case .offloadDisabled = event { isOffloadDisabled = true }
         log.record(event, at: now)
     }
 
@@ -261,6 +268,7 @@ public struct RelayEngine: ~Copyable {
         let a = PeerNumber(session: session, side: .a)
         let life = now.nanoseconds(since: sessions.records[session].openedAt)
         sessionLives.add(life / Nanoseconds.perSecond)
+        endings.add(ending)
         log.record(
             .sessionEnded(
                 id(session), ending, aForwarded: forwarder.entries[a.index].forwarded,

@@ -102,6 +102,19 @@ public enum SessionEnding: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     }
 }
 
+/// How many sessions ended for each reason.
+public struct EndingTally: BitwiseCopyable, Sendable {
+    private var counts = InlineArray<8, UInt64>(repeating: 0)
+
+    /// None.
+    public init() {}
+
+    /// The number for one reason.
+    public subscript(ending: SessionEnding) -> UInt64 { counts[Int(ending.rawValue)] }
+
+    mutating func add(_ ending: SessionEnding) { counts[Int(ending.rawValue)] &+= 1 }
+}
+
 /// What happened. Plain bits: recording one allocates nothing.
 public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     /// The first peer of a new session registered.

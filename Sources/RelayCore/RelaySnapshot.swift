@@ -113,12 +113,22 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
     public var dropped: UInt64 = 0
     /// The same by reason.
     public var drops = DropTally()
+    /// What was sent, replies included, as networks bill it: payload, UDP and IP headers.
+    public var egressBytes: UInt64 = 0
     /// How often a peer's address changed.
     public var rebinds = RebindTally()
+    /// What the sessions' diagnoses are, evicted sessions included; up to a second old.
+    public var diagnoses = DiagnosisTally()
+    /// How many sessions ended, by reason.
+    public var endings = EndingTally()
     /// The round trips of the legs in handshakes, in microseconds.
     public var handshakeRoundTrips = Histogram.roundTrips
     /// How long sessions lived that have ended, in seconds.
     public var sessionLives = Histogram.lives
+    /// Whether the system was found not to segment trains after all.
+    public var isOffloadDisabled = false
+    /// Events that were recorded.
+    public var recordedEvents: UInt64 = 0
     /// Events that were left out because too many were alike.
     public var suppressedEvents: UInt64 = 0
     /// What is forwarded, in bits a second.
@@ -226,9 +236,14 @@ extension RelayEngine {
         result.replied = counters.replied
         result.dropped = counters.dropped
         result.drops = counters.tally
+        result.egressBytes = counters.egressBytes
         result.rebinds = rebinds
+        result.diagnoses = diagnoses
+        result.endings = endings
         result.handshakeRoundTrips = handshakeRoundTrips
         result.sessionLives = sessionLives
+        result.isOffloadDisabled = isOffloadDisabled
+        result.recordedEvents = log.latest
         result.suppressedEvents = log.suppressed
         result.bits = totals.bits.rates
         result.datagrams = totals.datagrams.rates

@@ -54,6 +54,15 @@ public struct TransportAddress: Hashable, BitwiseCopyable, Sendable {
     }
 }
 
+// MARK: - Headers
+
+extension IPAddress {
+    /// The bytes of the UDP header (RFC 768) and the IP header of a datagram to this address: 8 and
+    /// 20 for IPv4, 8 and 40 for IPv6.
+    @inline(__always)
+    var headerByteCount: Int { isV4 ? 28 : 48 }
+}
+
 // MARK: - Special-purpose addresses (RFC 6890)
 
 extension IPAddress {
@@ -65,6 +74,9 @@ extension IPAddress {
         }
         return (high == 0 && low == 0) || high >> 56 == 0xff
     }
+
+    /// Whether only the machine itself can be reached there: 127.0.0.0/8, ::1.
+    public var isLoopback: Bool { isV4 ? v4 >> 24 == 127 : high == 0 && low == 1 }
 
     /// Whether no host on the public internet has this address: loopback, private (RFC 1918),
     /// link-local, unique local (RFC 4193).

@@ -37,6 +37,7 @@ struct ArgumentTests {
         let help = try Run(["serve", "--help"]).output.joined(separator: "\n")
         let others = [
             "bind", "log-level", "log-format", "no-tui", "no-offload", "rebind", "strict",
+            "metrics",
         ]
         for name in numberOptions.map(\.name) + others + ["deny-special-sources"] {
             #expect(help.contains("--\(name)"), "\(name)")
@@ -77,6 +78,10 @@ struct ArgumentTests {
         ("log-format", "xml", ["text or json"]),
         ("rebind", "always", ["evidence, same-ip, off"]), ("rebind", "sameIP", ["same-ip"]),
         ("rebind", "Evidence", ["evidence"]),
+        ("metrics", ":9433", ["a port, or an address and a port"]),
+        ("metrics", "localhost:9433", ["such as 9433, 127.0.0.1:9433 or [::1]:9433"]),
+        ("metrics", "::1:9433", ["[::1]:9433"]), ("metrics", "127.0.0.1", ["port"]),
+        ("metrics", "65536", ["port"]), ("metrics", "127.0.0.1:", ["port"]),
     ])
     func anUnknownValueIsRefused(name: String, value: String, allowed: [String]) throws {
         try expectRefusal(

@@ -17,7 +17,7 @@ struct EnvironmentTests {
         }
     }
 
-    @Test(arguments: ["bind", "log-level", "log-format", "rebind"])
+    @Test(arguments: ["bind", "log-level", "log-format", "rebind", "metrics"])
     func everyWordIsRead(name: String) throws {
         let run = try Run([], environment: [variable(name): "nonsense"])
         #expect(run.ending == .exit(64))

@@ -43,6 +43,18 @@ struct DocumentationTests {
         }
     }
 
+    @Test func everyMetricIsDocumented() throws {
+        let rows = try SourceTree.file("Documentation/metrics.md").lines
+            .filter { $0.hasPrefix("| `quic_relay_") || $0.hasPrefix("| `process_") }
+        let families = MetricFamily.all.map {
+            "| `\($0.name)` | \($0.kind.rawValue) | \($0.label ?? "") | \($0.help) |"
+        }
+        for family in families {
+            #expect(rows.contains(Substring(family)), "Documentation/metrics.md lacks: \(family)")
+        }
+        #expect(rows.count == families.count, "Documentation/metrics.md has rows of no metric")
+    }
+
     /// The names of a command's options and flags: given, or made of its properties' as the parser
     /// makes them.
     private func options(of file: SourceFile) -> [String] {

@@ -23,6 +23,7 @@ struct StyleTests {
         "Sources/Relay/MonotonicClock.swift", "Sources/Relay/ReceiveBuffers.swift",
         "Sources/Relay/SignalDescriptor.swift", "Sources/Relay/SocketAddress.swift",
         "Sources/Relay/Syscall.swift", "Sources/Relay/SystemThread.swift",
+        "Sources/Relay/Metrics/ProcessFigures.swift",
         "Sources/RelayTUI/Dashboard.swift", "Sources/RelayTUI/Export.swift",
         "Sources/RelayTUI/Terminal.swift",
         "Sources/QuicRelay/Environment.swift",

@@ -1,0 +1,218 @@
+internal import RelayCore
+
+/// A metric: its name, what it means, and how it is made of what is known.
+///
+/// Documentation/metrics.md lists them all. The values of labels are names of enum cases, and each
+/// case is always there: no sender can make the number of series grow.
+public struct MetricFamily: Sendable {
+    /// What a value can do (Prometheus, "Metric types").
+    public enum Kind: String, Sendable {
+        /// It only grows, until the relay is started anew.
+        case counter
+        /// It goes up and down.
+        case gauge
+        /// It counts values by their size.
+        case histogram
+    }
+
+    /// Its name, with its unit, if any, as suffix.
+    public let name: String
+    /// Its kind.
+    public let kind: Kind
+    /// What it counts, in a sentence.
+    public let help: String
+    /// Its label, nothing if it has a single sample.
+    public let label: String?
+    let write: @Sendable (inout MetricsText, MetricSources) -> Void
+
+    /// All of them, in the order in which they are written.
+    public static let all = relay + sessions + datagrams + edge + records + process
+}
+
+/// What metrics are made of, all taken at one time.
+struct MetricSources: Sendable {
+    let version: String
+    let totals: RelayTotals
+    let socket: RelayService.SocketStatus
+    let process: ProcessFigures
+    /// When this was taken.
+    let now: Instant
+}
+
+extension MetricFamily {
+    fileprivate static func counter(
+        _ name: String, _ help: String, label: String? = nil,
+        _ write: @escaping @Sendable (inout MetricsText, MetricSources) -> Void
+    ) -> MetricFamily {
+        MetricFamily(name: name, kind: .counter, help: help, label: label, write: write)
+    }
+
+    fileprivate static func gauge(
+        _ name: String, _ help: String, label: String? = nil,
+        _ write: @escaping @Sendable (inout MetricsText, MetricSources) -> Void
+    ) -> MetricFamily {
+        MetricFamily(name: name, kind: .gauge, help: help, label: label, write: write)
+    }
+
+    fileprivate static func histogram(
+        _ name: String, _ help: String,
+        _ write: @escaping @Sendable (inout MetricsText, MetricSources) -> Void
+    ) -> MetricFamily {
+        MetricFamily(name: name, kind: .histogram, help: help, label: "le", write: write)
+    }
+
+    // MARK: The relay
+
+    private static let relay: [MetricFamily] = [
+        .gauge(
+            "quic_relay_build_info", "Always 1; the label says which version runs.",
+            label: "version"
+        ) { $0.add(1, "version", $1.version) },
+        .gauge(
+            "quic_relay_state", "1 for the state that the relay is in, 0 for the others.",
+            label: "state"
+        ) { text, sources in
+            for state in [RelayState.serving, .draining, .drained] {
+                text.add(sources.totals.state == state ? 1 : 0, "state", state.name)
+            }
+        },
+        .gauge(
+            "quic_relay_report_age_seconds",
+            "Seconds since the forwarding thread last reported; more than a few mean that it hangs."
+        ) { $0.add(Double($1.now.nanoseconds(since: $1.totals.time)) / 1e9) },
+        .counter("quic_relay_events_total", "Events that were recorded.") {
+            $0.add($1.totals.recordedEvents)
+        },
+        .counter(
+            "quic_relay_events_suppressed_total",
+            "Events that were left out because too many were alike."
+        ) { $0.add($1.totals.suppressedEvents) },
+    ]
+
+    // MARK: Sessions
+
+    private static let sessions: [MetricFamily] = [
+        .gauge("quic_relay_sessions", "Sessions that the relay holds.", label: "state") {
+            text, sources in
+            let totals = sources.totals
+            text.add(totals.waitingSessions, "state", "waiting")
+            text.add(totals.pairedSessions, "state", "paired")
+            text.add(totals.quarantinedSessions, "state", "quarantined")
+        },
+        .gauge("quic_relay_session_limit", "Sessions, waiting and paired, that there may be.") {
+            $0.add($1.totals.sessionLimit)
+        },
+        .gauge(
+            "quic_relay_session_diagnoses", "Sessions by what is the matter with them.",
+            label: "diagnosis"
+        ) { text, sources in
+            for kind in DiagnosisKind.allCases {
+                text.add(sources.totals.diagnoses[kind], "diagnosis", kind.name)
+            }
+        },
+        .counter("quic_relay_sessions_ended_total", "Sessions that ended.", label: "reason") {
+            text, sources in
+            for ending in SessionEnding.allCases {
+                text.add(sources.totals.endings[ending], "reason", ending.name)
+            }
+        },
+        .histogram("quic_relay_session_duration_seconds", "How long ended sessions lived.") {
+            $0.add($1.totals.sessionLives, decimals: 0)
+        },
+        .histogram(
+            "quic_relay_handshake_rtt_seconds",
+            "Round trips between the relay and each peer, as QUIC handshakes showed them."
+        ) { $0.add($1.totals.handshakeRoundTrips, decimals: 6) },
+        .counter("quic_relay_rebinds_total", "Peers that changed address.", label: "evidence") {
+            text, sources in
+            for evidence in RebindEvidence.allCases {
+                text.add(sources.totals.rebinds[evidence], "evidence", evidence.name)
+            }
+        },
+        .counter(
+            "quic_relay_rebinds_reverted_total",
+            "Peers that went back to the address before; rebinds_total has them, too."
+        ) { $0.add($1.totals.rebinds.reverted) },
+    ]
+
+    // MARK: Datagrams
+
+    private static let datagrams: [MetricFamily] = [
+        .counter(
+            "quic_relay_datagrams_received_total", "Datagrams that reached the relay's socket."
+        ) { $0.add($1.totals.received.datagrams) },
+        .counter("quic_relay_received_bytes_total", "Payload of the datagrams received.") {
+            $0.add($1.totals.received.bytes)
+        },
+        .counter("quic_relay_datagrams_forwarded_total", "Datagrams that were forwarded.") {
+            $0.add($1.totals.forwarded.datagrams)
+        },
+        .counter("quic_relay_forwarded_bytes_total", "Payload of the datagrams forwarded.") {
+            $0.add($1.totals.forwarded.bytes)
+        },
+        .counter("quic_relay_datagrams_replied_total", "Registrations that were answered.") {
+            $0.add($1.totals.replied)
+        },
+        .counter(
+            "quic_relay_egress_bytes_total",
+            "What was sent, replies included, as networks bill it: payload, UDP and IP headers."
+        ) { $0.add($1.totals.egressBytes) },
+        .counter(
+            "quic_relay_datagrams_dropped_total", "Datagrams that went nowhere.", label: "reason"
+        ) { text, sources in
+            for reason in DropReason.allCases {
+                text.add(sources.totals.drops[reason], "reason", reason.name)
+            }
+        },
+        .counter(
+            "quic_relay_kernel_drops_total",
+            "Datagrams that the kernel dropped because the receive buffer was full."
+        ) { $0.add($1.totals.drops[.receiveBufferFull]) },
+    ]
+
+    // MARK: The socket
+
+    private static let edge: [MetricFamily] = [
+        .gauge(
+            "quic_relay_offload",
+            "1 if the kernel handles trains: joins received ones (receive), segments sent ones.",
+            label: "direction"
+        ) { text, sources in
+            let segments = sources.socket.canSegment && !sources.totals.isOffloadDisabled
+            text.add(sources.socket.canCoalesce ? 1 : 0, "direction", "receive")
+            text.add(segments ? 1 : 0, "direction", "send")
+        },
+        .gauge(
+            "quic_relay_receive_buffer_wanted_bytes", "The receive buffer that was asked for."
+        ) { $0.add($1.socket.receiveBufferWanted) },
+        .gauge(
+            "quic_relay_receive_buffer_granted_bytes",
+            "The receive buffer that the kernel granted; less than wanted if net.core.rmem_max is."
+        ) { $0.add($1.socket.receiveBufferBytes) },
+    ]
+
+    private static let records: [MetricFamily] = []
+
+    // MARK: The process
+
+    private static let process: [MetricFamily] = [
+        .counter("process_cpu_seconds_total", "User and system CPU time of the process.") {
+            $0.add($1.process.cpuSeconds)
+        },
+        .gauge("process_resident_memory_bytes", "Resident memory of the process.") {
+            $0.add($1.process.residentBytes)
+        },
+        .gauge("process_virtual_memory_bytes", "Virtual memory of the process.") {
+            $0.add($1.process.virtualBytes)
+        },
+        .gauge("process_open_fds", "File descriptors that are open.") {
+            $0.add($1.process.openFiles)
+        },
+        .gauge("process_max_fds", "File descriptors that may be open.") {
+            $0.add($1.process.openFileLimit)
+        },
+        .gauge("process_start_time_seconds", "When the process started, in seconds since 1970.") {
+            $0.add($1.process.startedAtUnixSeconds)
+        },
+    ]
+}
