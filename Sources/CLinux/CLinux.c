@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <errno.h>
+#include <grp.h>
 #include <linux/sock_diag.h>
 #include <linux/udp.h>
 #include <netinet/in.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "mmsghdr");
@@ -51,6 +54,80 @@ int clinux_read_signal(int fd) {
     struct signalfd_siginfo info;
     ssize_t length = read(fd, &info, sizeof info);
     return length == sizeof info ? (int)info.ssi_signo : length < 0 ? -1 : 0;
+}
+
+int clinux_unix_socket(void) {
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+static int unix_address(struct sockaddr_un *address, const char *path) {
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof address->sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(address->sun_path, path);
+    return 0;
+}
+
+int clinux_unix_bind(int fd, const char *path) {
+    struct sockaddr_un address;
+    int result = unix_address(&address, path);
+    return result < 0 ? result : bind(fd, (struct sockaddr *)&address, sizeof address);
+}
+
+int clinux_unix_connect(int fd, const char *path) {
+    struct sockaddr_un address;
+    int result = unix_address(&address, path);
+    return result < 0 ? result : connect(fd, (struct sockaddr *)&address, sizeof address);
+}
+
+long clinux_unix_send(int fd, const void *bytes, size_t count) {
+    return send(fd, bytes, count, MSG_NOSIGNAL);
+}
+
+int clinux_peer_user(int fd, uint32_t *user, int32_t *process) {
+    struct ucred peer = { 0 };
+    socklen_t length = sizeof peer;
+    int result = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+    *user = peer.uid;
+    *process = peer.pid;
+    return result;
+}
+
+int clinux_peer_has_group(int fd, uint32_t group) {
+    struct ucred peer = { 0 };
+    socklen_t length = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.gid == group) {
+        return 1;
+    }
+    /* NGROUPS_MAX, as many as a process can have. */
+    enum { group_limit = 65536 };
+    length = group_limit * sizeof(gid_t);
+    gid_t *groups = malloc(length);
+    int found = 0;
+    if (groups != NULL && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) == 0) {
+        for (size_t index = 0; index < length / sizeof(gid_t); index++) {
+            found |= groups[index] == group;
+        }
+    }
+    free(groups);
+    return found;
+}
+
+int64_t clinux_group(const char *name) {
+    /* Members of large groups take a lot; a group that does not fit is as good as unknown. */
+    enum { byte_limit = 1 << 20 };
+    char *memory = malloc(byte_limit);
+    struct group entry;
+    struct group *found = NULL;
+    if (memory != NULL && getgrnam_r(name, &entry, memory, byte_limit, &found) != 0) {
+        found = NULL;
+    }
+    int64_t number = found != NULL ? (int64_t)found->gr_gid : -1;
+    free(memory);
+    return number;
 }
 
 int clinux_is_ignored(int number) {

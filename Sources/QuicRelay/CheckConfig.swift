@@ -32,6 +32,10 @@ struct CheckConfig: ParsableCommand {
     var limits: LimitOptions
     @OptionGroup(title: "The relay's options")
     var operation: OperationOptions
+    @OptionGroup(title: "The relay's options")
+    var control: ControlOptions
+    @OptionGroup(title: "The relay's options")
+    var metrics: MetricsOptions
 
     func run() throws {
         if example { return QuicRelay.show(ExampleFile.text) }

@@ -49,6 +49,21 @@ struct LimitOptions: NamedOptions {
     @Flag(help: "Refuse registrations from private, link-local and loopback addresses.")
     var denySpecialSources = false
 
+    /// Every number, by its option's name.
+    var values: [String: Int] {
+        [
+            Setting.sessionTimeout.name: sessionTimeoutSecs,
+            Setting.peerGrace.name: peerGraceSecs,
+            Setting.rebindSilence.name: rebindSilenceSecs,
+            Setting.sessionLimit.name: sessionLimit,
+            Setting.halfOpenLimitPerSource.name: halfOpenLimitPerIP,
+            Setting.registrationRatePerSource.name: registrationRatePerIP,
+            Setting.unvalidatedAllowance.name: unvalidatedAllowanceBytes,
+            Setting.unvalidatedRate.name: unvalidatedRateBytes,
+            Setting.ackRatePerSource.name: ackRatePerIP,
+        ]
+    }
+
     /// What the core is told.
     var configuration: RelayConfiguration {
         get throws {

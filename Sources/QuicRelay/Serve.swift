@@ -22,11 +22,12 @@ struct Serve: ParsableCommand {
     @OptionGroup var limits: LimitOptions
     @OptionGroup var operation: OperationOptions
     @OptionGroup var metrics: MetricsOptions
+    @OptionGroup var control: ControlOptions
 
     /// Every group of options, in the order in which the help shows them.
     static let optionGroups: [any NamedOptions.Type] = [
         ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, OperationOptions.self,
-        MetricsOptions.self,
+        ControlOptions.self, MetricsOptions.self,
     ]
 
     func run() throws {
@@ -45,9 +46,15 @@ struct Serve: ParsableCommand {
             let live = LiveSettings(drainSeconds: operation.drainSecs)
             let reload = try Reload()
             reload.add(try reconfiguration(of: service, live))
-            let metrics = try metrics.serve(service, on: ServiceThread())
+            let log = serviceLog(service, logger, isMuted: hasDashboard)
+            let thread = ServiceThread()
+            defer { thread.stop() }
+            let metrics = try metrics.serve(service, on: thread)
             var takeover: HeadlessRelay.Takeover?
+            var server: ControlServer?
+            defer { server?.stop() }
             if hasDashboard {
+                server = try serveControl(of: service, on: thread, log)
                 let understudy = try Understudy(
                     service, limits, logger: logger, logLevel: operation.logLevel,
                     live, reload, exitStatus: EX_SOFTWARE)
@@ -65,7 +72,9 @@ struct Serve: ParsableCommand {
             var relay = HeadlessRelay(
                 service, limits, reader: try service.makeEventReader(), signals: signals,
                 logger: logger, logLevel: operation.logLevel, live, reload, after: takeover)
-            if let metrics, takeover == nil { log(metrics, logger) }
+            log.unmute()
+            if let metrics, takeover == nil { self.log(metrics, logger) }
+            if !hasDashboard { server = try serveControl(of: service, on: thread, log) }
             relay.run()
         } catch let error as SystemError {
             QuicRelay.fail(error.description, code: error.exitCode)
@@ -91,6 +100,21 @@ struct Serve: ParsableCommand {
             ["address": "\(metrics.address)"].merging(
                 isPublic ? ["readers": "whoever reaches this address"] : [:]
             ) { $1 })
+    }
+
+    /// The log of what is served beside forwarding.
+    private func serviceLog(
+        _ service: RelayService, _ logger: Logger, isMuted: Bool
+    ) -> ServiceLog {
+        let level = operation.logLevel
+        return ServiceLog(logger, isMuted: isMuted) { service.totals?.logLevel ?? level }
+    }
+
+    private func serveControl(
+        of service: RelayService, on thread: ServiceThread, _ log: ServiceLog
+    ) throws(SystemError) -> ControlServer? {
+        try control.serve(
+            service, on: thread, sessionLimit: limits.sessionLimit, limits: limits.values, log: log)
     }
 
     /// Shows the dashboard until it is left; says nothing if it cannot be shown.

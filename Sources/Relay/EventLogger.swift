@@ -50,7 +50,7 @@ public struct EventLogger {
 }
 
 extension Logger.Level {
-    fileprivate init(_ level: LogLevel) {
+    init(_ level: LogLevel) {
         self =
             switch level {
             case .error: .error

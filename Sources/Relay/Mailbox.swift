@@ -63,20 +63,19 @@ final class Mailbox: Sendable {
         }
     }
 
-    private struct Picture: ~Copyable {
-        var snapshot: RelaySnapshot
-        var isWanted = false
-    }
-
     /// For tests, too, which keep others from it.
     let letters: Mutex<Letters>
-    private let picture: Mutex<Picture>
+    /// The picture of the dashboard in this process.
+    private let picture: PictureSlot
+    /// The pictures of those that look from outside, who hand over their own memory.
+    private let otherPicture: PictureSlot
     private let hasWork = Atomic(false)
     private let wantsStop = Atomic(false)
 
     init(sessionLimit: Int) {
         letters = Mutex(Letters())
-        picture = Mutex(Picture(snapshot: RelaySnapshot(sessionLimit: sessionLimit)))
+        picture = PictureSlot(RelaySnapshot(sessionLimit: sessionLimit))
+        otherPicture = PictureSlot()
     }
 
     // MARK: The worker's side
@@ -119,19 +118,29 @@ final class Mailbox: Sendable {
         return commands
     }
 
-    /// Fills the next part of the picture if one is wanted.
+    /// Fills the next part of a picture if one is wanted: the dashboard's first, the others' in the
+    /// turns after that.
     private func fillPicture(from engine: borrowing RelayEngine, at now: Instant) -> Request {
-        let isDone = picture.withLockIfAvailable { picture in
-            guard picture.isWanted else { return true }
-            guard engine.fill(&picture.snapshot, at: now) else { return false }
-            picture.isWanted = false
-            return true
+        var progress = picture.fill(from: engine, at: now)
+        var isLast = true
+        if case .filled = progress {
+            isLast = !otherPicture.mayBeWanted
+        } else {
+            let other = otherPicture.fill(from: engine, at: now)
+            if case .idle = other {} else { progress = other }
         }
-        if isDone == true { return .nothing }
-        hasWork.store(true, ordering: .relaxed)
-        // Somebody looks at the picture, or will for ever: another try in the next turn is soon
-        // enough. To have that turn at once would burn a core in the latter case.
-        return isDone == nil ? .nothing : .fillPicture
+        switch progress {
+        case .idle: return .nothing
+        case .filled(isComplete: true) where isLast: return .nothing
+        case .filled:
+            hasWork.store(true, ordering: .relaxed)
+            return .fillPicture
+        case .barred:
+            // Somebody looks at the picture, or will for ever: another try in the next turn is soon
+            // enough. To have that turn at once would burn a core in the latter case.
+            hasWork.store(true, ordering: .relaxed)
+            return .nothing
+        }
     }
 
     /// Hands on the events after `cursor` and the totals; if somebody is reading just now, in the
@@ -219,14 +228,21 @@ final class Mailbox: Sendable {
 
     /// Asks the worker for a picture.
     func requestPicture() {
-        picture.withLock { $0.isWanted = true }
+        picture.request()
         hasWork.store(true, ordering: .relaxed)
     }
 
     /// Shows the latest picture; nothing while one is being made.
     func withPicture<Result>(_ view: (borrowing RelaySnapshot) -> Result) -> Result? {
-        picture.withLock { picture in
-            picture.isWanted ? nil : view(picture.snapshot)
-        }
+        picture.view(view)
     }
+
+    /// Asks the worker to fill a picture, of which there is one at a time.
+    func requestPicture(into snapshot: consuming sending RelaySnapshot) {
+        otherPicture.request(into: snapshot)
+        hasWork.store(true, ordering: .relaxed)
+    }
+
+    /// Takes the picture that was handed over; nothing while it is being filled.
+    func takePicture() -> RelaySnapshot? { otherPicture.take() }
 }

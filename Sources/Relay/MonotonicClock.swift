@@ -13,6 +13,11 @@ public enum MonotonicClock {
         Int64(read(CLOCK_REALTIME).nanoseconds / Nanoseconds.perMillisecond)
     }
 
+    /// Microseconds since 1970.
+    static func unixMicroseconds() -> Int64 {
+        Int64(read(CLOCK_REALTIME).nanoseconds / Nanoseconds.perMicrosecond)
+    }
+
     @inline(__always)
     private static func read(_ clock: clockid_t) -> Instant {
         var time = timespec()

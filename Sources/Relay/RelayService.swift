@@ -89,6 +89,19 @@ public final class RelayService: Sendable {
         mailbox.withPicture(view)
     }
 
+    /// Hands over a picture to be filled, for those that look from outside: one at a time. It is
+    /// theirs alone, so they may look at it for as long as they like.
+    func requestPicture(into snapshot: consuming sending RelaySnapshot) {
+        mailbox.requestPicture(into: snapshot)
+        thread.interrupt()
+    }
+
+    /// Takes the picture that was handed over; nothing while it is being filled.
+    func takePicture() -> RelaySnapshot? { mailbox.takePicture() }
+
+    /// What is kept of the events after one, oldest first.
+    func events(after sequence: UInt64) -> [RecordedEvent] { mailbox.events(after: sequence) }
+
     /// Ends the relay and waits until its last batch is sent. To be called once.
     public func stop() {
         mailbox.requestStop()

@@ -7,7 +7,10 @@ public struct DiagnosisTally: BitwiseCopyable, Sendable {
     public init() {}
 
     /// How many sessions have this one.
-    public subscript(kind: DiagnosisKind) -> Int { Int(counts[Int(kind.rawValue)]) }
+    public subscript(kind: DiagnosisKind) -> Int {
+        get { Int(counts[Int(kind.rawValue)]) }
+        set { counts[Int(kind.rawValue)] = UInt32(clamping: newValue) }
+    }
 
     /// How many sessions are in trouble.
     public var troubled: Int {

@@ -13,6 +13,18 @@ public struct Histogram: BitwiseCopyable, Sendable {
         self.bounds = bounds
     }
 
+    /// What was counted elsewhere: so many values in each range.
+    public init(
+        bounds: InlineArray<11, UInt64>, counts: InlineArray<12, UInt64>, sum: UInt64
+    ) {
+        self.bounds = bounds
+        self.counts = counts
+        self.sum = sum
+    }
+
+    /// How many values there were in the range with this index; the last one is above all bounds.
+    public func count(in index: Int) -> UInt64 { counts[index] }
+
     /// How many values there were.
     public var count: UInt64 { count(upTo: bounds.count) }
 

@@ -35,6 +35,9 @@ public struct DropRecord: BitwiseCopyable, Sendable {
     public var lastAt = Instant.origin
     /// Where the last one came from; `none` where the system does not tell.
     public var lastSource = TransportAddress.none
+
+    /// Nothing was.
+    public init() {}
 }
 
 /// How many datagrams were dropped for each reason.
@@ -45,7 +48,7 @@ public struct DropTally: BitwiseCopyable, Sendable {
     public init() {}
 
     /// The number for one reason.
-    public internal(set) subscript(reason: DropReason) -> UInt64 {
+    public subscript(reason: DropReason) -> UInt64 {
         get { counts[Int(reason.rawValue)] }
         set { counts[Int(reason.rawValue)] = newValue }
     }

@@ -279,7 +279,7 @@ public struct RelayEngine: ~Copyable {
 }
 
 /// Whether the relay takes new sessions.
-public enum RelayState: UInt8, BitwiseCopyable, Sendable {
+public enum RelayState: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// New sessions are taken.
     case serving
     /// New sessions are refused; the old ones may end.

@@ -26,6 +26,14 @@ public struct RebindTally: BitwiseCopyable, Equatable, Sendable {
     /// None.
     public init() {}
 
+    /// A tally that was counted elsewhere.
+    public init(reverted: UInt64, _ count: (RebindEvidence) -> UInt64) {
+        self.reverted = reverted
+        for evidence in RebindEvidence.allCases {
+            counts[Int(evidence.rawValue)] = count(evidence)
+        }
+    }
+
     /// All of them.
     public var total: UInt64 { RebindEvidence.allCases.reduce(0) { $0 + self[$1] } }
 

@@ -22,6 +22,11 @@ public struct PeerSnapshot: BitwiseCopyable, Sendable {
 
     /// Whether a peer has this place.
     public var isBound: Bool { address != .none }
+
+    /// A place that is free.
+    public static let none = PeerSnapshot(
+        address: .none, validation: .none, registeredAt: .origin, refreshedAt: .origin,
+        lastHeard: .origin, forwarded: Volume(), bits: Rates(), datagrams: Rates(), sight: .none)
 }
 
 /// What is seen of the QUIC packets that one peer sends.
@@ -53,6 +58,12 @@ public struct PeerSightSnapshot: BitwiseCopyable, Sendable {
     public var handshakeRoundTripMicroseconds: UInt32?
     /// The same as the spin bit tells it, the median of the last five.
     public var spinRoundTripMicroseconds: UInt32?
+
+    /// Nothing seen yet.
+    public static let none = PeerSightSnapshot(
+        phase: .none, traits: [], ecn: [], congestionMarks: 0, trains: 0, trainDatagrams: 0,
+        longestTrain: 0, gaps: 0, longestGapMicroseconds: 0, lastGapAt: .origin,
+        awaitedSince: .origin)
 }
 
 /// A session as an operator sees it.
@@ -85,6 +96,16 @@ public struct SessionSnapshot: BitwiseCopyable, Sendable {
     public var timeline: HandshakeTimeline
     /// Whether the spin bit tells round-trip times.
     public var spin: SpinVerdict
+}
+
+extension SessionSnapshot {
+    /// A session of which nothing else is known yet.
+    public init(id: SessionID, place: SessionPlace) {
+        self.init(
+            id: id, place: place, openedAt: .origin, a: .none, b: .none, rebinds: 0,
+            drops: SessionDropTally(), diagnosis: Diagnosis(.waiting), diagnosedAt: .origin,
+            attempts: 0, timeline: HandshakeTimeline(), spin: .unknown)
+    }
 }
 
 /// The relay as a whole, as an operator sees it.

@@ -39,6 +39,16 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         }
     }
 
+    /// A tally that was counted elsewhere.
+    public init(_ count: (DropReason) -> UInt32) {
+        noPartner = count(.noPartner)
+        unvalidated = count(.unvalidated)
+        evicted = count(.evicted)
+        sendBufferFull = count(.sendBufferFull)
+        tooBig = count(.tooBig)
+        unreachable = count(.unreachable)
+    }
+
     /// Counts datagrams; a count that is full stays so.
     mutating func add(_ count: Int, _ reason: DropReason) {
         switch reason {

@@ -39,6 +39,9 @@ public struct SessionID: Hashable, BitwiseCopyable, Sendable {
         self.init(text: bytes.span, at: 0)
     }
 
+    /// How many digits `short` has.
+    public static let shortLength = 8
+
     /// The first eight hexadecimal digits: enough to tell sessions apart, too few to join one.
     public var short: String { hexadecimal(high >> 32, digits: 8) }
 }

@@ -1,15 +1,15 @@
 /// When the steps of a QUIC handshake were seen; `origin` for those that were not.
 public struct HandshakeTimeline: BitwiseCopyable, Equatable, Sendable {
     /// The client's first Initial.
-    public internal(set) var initialAt = Instant.origin
+    public var initialAt = Instant.origin
     /// The server's first packet: an Initial, Retry or Version Negotiation.
-    public internal(set) var answeredAt = Instant.origin
+    public var answeredAt = Instant.origin
     /// The server's first Handshake packet, which carries its certificate.
-    public internal(set) var flightAt = Instant.origin
+    public var flightAt = Instant.origin
     /// The client's first Handshake packet: it has the server's flight.
-    public internal(set) var handshakeAt = Instant.origin
+    public var handshakeAt = Instant.origin
     /// The client's first 1-RTT packet after that.
-    public internal(set) var establishedAt = Instant.origin
+    public var establishedAt = Instant.origin
 
     /// Nothing seen yet.
     public init() {}

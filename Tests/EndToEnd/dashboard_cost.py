@@ -44,7 +44,7 @@ class Terminal:
 
     def __init__(self, arguments: list[str], term: str = "xterm-256color") -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("QUIC_RELAY_")}
-        environment |= {"TERM": term, "LANG": "C.UTF-8"}
+        environment |= {"TERM": term, "LANG": "C.UTF-8", "QUIC_RELAY_CONTROL": "off"}
         self.process, self._file = pty.fork()
         if self.process == 0:
             size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)

@@ -41,9 +41,11 @@ def why_no_relay() -> str | None:
 def neutral_environment() -> dict[str, str]:
     """The environment without settings of the relay.
 
-    Every flag also reads the environment; a developer's settings must not change the result.
+    Every flag also reads the environment; a developer's settings must not change the result. There is
+    no control socket unless a test asks for one: the machine's default one is not the tests' to have.
     """
-    return {k: v for k, v in os.environ.items() if not k.startswith("QUIC_RELAY_")}
+    others = {k: v for k, v in os.environ.items() if not k.startswith("QUIC_RELAY_")}
+    return others | {"QUIC_RELAY_CONTROL": "off"}
 
 
 class RelayPeers:

@@ -26,9 +26,10 @@ final class Program {
         return path
     }
 
-    /// What of the tests' own environment every program gets.
+    /// What of the tests' own environment every program gets; and no control socket, of which this
+    /// machine's default one is not the tests' to have.
     static var inheritedEnvironment: [String: String] {
-        var environment: [String: String] = [:]
+        var environment = ["QUIC_RELAY_CONTROL": "off"]
         for name in ["PATH", "LD_LIBRARY_PATH"] { environment[name] = variable(name) }
         return environment
     }

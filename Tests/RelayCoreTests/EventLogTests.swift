@@ -175,7 +175,7 @@ import Testing
         ]
         #expect(Set(events.map(\.name)).count == events.count)
         #expect(events.filter { $0.session == id }.count == 14)
-        #expect(events.filter { $0.session == nil }.count == 6)
+        #expect(events.filter { $0.session == nil }.count == 7)
     }
 
     @Test func everyReasonAndLevelHasANameOfItsOwn() {

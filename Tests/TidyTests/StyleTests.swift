@@ -24,6 +24,8 @@ struct StyleTests {
         "Sources/Relay/SignalDescriptor.swift", "Sources/Relay/SocketAddress.swift",
         "Sources/Relay/Syscall.swift", "Sources/Relay/SystemThread.swift",
         "Sources/Relay/Metrics/ProcessFigures.swift",
+        "Sources/Relay/Control/ControlListener.swift", "Sources/Relay/Control/ControlPaths.swift",
+        "Sources/Relay/Control/ControlSocket.swift",
         "Sources/RelayTUI/Dashboard.swift", "Sources/RelayTUI/Export.swift",
         "Sources/RelayTUI/Terminal.swift",
         "Sources/QuicRelay/Environment.swift",

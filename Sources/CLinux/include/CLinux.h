@@ -7,6 +7,7 @@
 #define CLINUX_H
 
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -64,6 +65,21 @@ const char *clinux_signal_name(int number);
 
 /* Makes `number` interrupt system calls of the thread that gets it, and do nothing else. */
 int clinux_ignore_but_interrupt(int number);
+
+/* Unix sockets for streams, unix(7): non-blocking and closed on exec. The address of a path is laid
+ * out here; one that is too long fails with ENAMETOOLONG. */
+int clinux_unix_socket(void);
+int clinux_unix_bind(int fd, const char *path);
+int clinux_unix_connect(int fd, const char *path);
+/* Writes without a signal to one that is closed at the other end. */
+long clinux_unix_send(int fd, const void *bytes, size_t count);
+
+/* Who is at the other end of a Unix socket: SO_PEERCRED. Says -1, with errno, if that is not known. */
+int clinux_peer_user(int fd, uint32_t *user, int32_t *process);
+/* Whether a group is among those of whoever is there: SO_PEERCRED, SO_PEERGROUPS (since 4.13). */
+int clinux_peer_has_group(int fd, uint32_t group);
+/* A group's number by its name, getgrnam_r(3); -1 if there is none. */
+int64_t clinux_group(const char *name);
 
 /* The control message macros of cmsg(3). */
 static inline struct cmsghdr *_Nullable clinux_cmsg_first(const struct msghdr *message) {
