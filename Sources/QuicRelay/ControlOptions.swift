@@ -28,7 +28,7 @@ struct ControlOptions: NamedOptions {
     /// Starts to serve the control sockets; nothing if there are none.
     func serve(
         _ service: RelayService, on thread: ServiceThread, sessionLimit: Int,
-        limits: [String: Int], log: ServiceLog
+        limits: @escaping @Sendable () -> [String: Int], reload: Reload, log: ServiceLog
     ) throws(SystemError) -> ControlServer? {
         var path = control == "off" ? nil : control
         if control == nil {
@@ -44,7 +44,8 @@ struct ControlOptions: NamedOptions {
         guard path != nil || controlReadOnly != nil else { return nil }
         let configuration = ControlServer.Configuration(
             programVersion: QuicRelay.version, path: path, readOnlyPath: controlReadOnly,
-            group: controlGroup, sessionLimit: sessionLimit, limits: limits)
+            group: controlGroup, sessionLimit: sessionLimit, limits: limits,
+            reload: reload)
         do {
             return try ControlServer(service, on: thread, configuration, log: log)
         } catch  where !isGiven {

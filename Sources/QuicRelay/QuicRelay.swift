@@ -9,7 +9,9 @@ struct QuicRelay: ParsableCommand {
         commandName: "quic-relay",
         abstract: "Lets two QUIC peers behind NATs reach each other: forwards their datagrams.",
         version: version,
-        subcommands: [Serve.self, ProbeRelay.self, CheckConfig.self, Manual.self],
+        subcommands: [
+            Serve.self, Attach.self, ProbeRelay.self, CheckConfig.self, Manual.self,
+        ],
         defaultSubcommand: Serve.self)
 
     /// What `--version` says.

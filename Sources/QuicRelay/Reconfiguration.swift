@@ -19,6 +19,14 @@ final class Reconfiguration: Sendable {
         running = Mutex(Reconfiguration.values(EffectiveSettings(sources)))
     }
 
+    /// The limits and times that are in force, by their options' names.
+    var limits: [String: Int] {
+        let names = Setting.all.map(\.name)
+        return running.withLock { running in
+            running.filter { names.contains($0.key) }.compactMapValues { Int($0) }
+        }
+    }
+
     /// The step of a reload: says what changed, or why nothing does.
     func reload() -> [Reload.Line] {
         do {

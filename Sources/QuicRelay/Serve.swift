@@ -27,7 +27,7 @@ struct Serve: ParsableCommand {
     /// Every group of options, in the order in which the help shows them.
     static let optionGroups: [any NamedOptions.Type] = [
         ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, OperationOptions.self,
-        ControlOptions.self, MetricsOptions.self,
+        MetricsOptions.self, ControlOptions.self,
     ]
 
     func run() throws {
@@ -45,7 +45,8 @@ struct Serve: ParsableCommand {
             let service = try RelayService(limits, socket: socket, logLevel: operation.logLevel)
             let live = LiveSettings(drainSeconds: operation.drainSecs)
             let reload = try Reload()
-            reload.add(try reconfiguration(of: service, live))
+            let configuration = try reconfiguration(of: service, live)
+            reload.add { configuration.reload() }
             let log = serviceLog(service, logger, isMuted: hasDashboard)
             let thread = ServiceThread()
             defer { thread.stop() }
@@ -54,7 +55,8 @@ struct Serve: ParsableCommand {
             var server: ControlServer?
             defer { server?.stop() }
             if hasDashboard {
-                server = try serveControl(of: service, on: thread, log)
+                server = try serveControl(
+                    of: service, on: thread, configuration, reload, log)
                 let understudy = try Understudy(
                     service, limits, logger: logger, logLevel: operation.logLevel,
                     live, reload, exitStatus: EX_SOFTWARE)
@@ -62,7 +64,7 @@ struct Serve: ParsableCommand {
                     try showDashboard(service, signals, understudy)
                 }
                 switch outcome {
-                case .stop, .detach: return service.stop()
+                case .stop, .detach, .lost: return service.stop()
                 case .terminate where live.drainSeconds == 0: return service.stop()
                 case .terminate: takeover = .endRequested
                 case .hangUp: takeover = .terminalGone
@@ -72,9 +74,11 @@ struct Serve: ParsableCommand {
             var relay = HeadlessRelay(
                 service, limits, reader: try service.makeEventReader(), signals: signals,
                 logger: logger, logLevel: operation.logLevel, live, reload, after: takeover)
-            log.unmute()
             if let metrics, takeover == nil { self.log(metrics, logger) }
-            if !hasDashboard { server = try serveControl(of: service, on: thread, log) }
+            log.unmute()
+            if !hasDashboard {
+                server = try serveControl(of: service, on: thread, configuration, reload, log)
+            }
             relay.run()
         } catch let error as SystemError {
             QuicRelay.fail(error.description, code: error.exitCode)
@@ -84,11 +88,10 @@ struct Serve: ParsableCommand {
     /// Reads the options again, from where they came from.
     private func reconfiguration(
         of service: RelayService, _ live: LiveSettings
-    ) throws -> @Sendable () -> [Reload.Line] {
+    ) throws -> Reconfiguration {
         let words = Array(CommandLine.arguments.dropFirst())
-        let reconfiguration = Reconfiguration(
+        return Reconfiguration(
             try OptionSources(commandLine: words), service: service, live: live)
-        return { reconfiguration.reload() }
     }
 
     /// Says where metrics are, which is known only now if the system chose the port.
@@ -111,10 +114,12 @@ struct Serve: ParsableCommand {
     }
 
     private func serveControl(
-        of service: RelayService, on thread: ServiceThread, _ log: ServiceLog
+        of service: RelayService, on thread: ServiceThread, _ configuration: Reconfiguration,
+        _ reload: Reload, _ log: ServiceLog
     ) throws(SystemError) -> ControlServer? {
         try control.serve(
-            service, on: thread, sessionLimit: limits.sessionLimit, limits: limits.values, log: log)
+            service, on: thread, sessionLimit: limits.sessionLimit,
+            limits: { configuration.limits }, reload: reload, log: log)
     }
 
     /// Shows the dashboard until it is left; says nothing if it cannot be shown.
@@ -129,8 +134,7 @@ struct Serve: ParsableCommand {
         let dashboard: Dashboard
         do {
             dashboard = try Dashboard(
-                link, name: "\(service.socket.address)", isInProcess: true,
-                path: "/dev/tty", type: Environment.value(of: "TERM") ?? "",
+                link, path: "/dev/tty", type: Environment.value(of: "TERM") ?? "",
                 usesColors: Environment.value(of: "NO_COLOR").map(\.isEmpty) ?? true,
                 heir: understudy.descriptor)
         } catch {
@@ -152,7 +156,7 @@ struct Serve: ParsableCommand {
 
 extension SystemError {
     /// What the program exits with, after sysexits(3).
-    fileprivate var exitCode: Int32 {
+    var exitCode: Int32 {
         switch errno.code {
         case EACCES, EPERM: EX_NOPERM
         case EADDRINUSE, EADDRNOTAVAIL: EX_UNAVAILABLE

@@ -13,6 +13,8 @@ public final class Dashboard {
         case hangUp
         /// The operator leaves a relay that is another process.
         case detach
+        /// That relay will not come back, for this reason.
+        case lost(String)
     }
 
     /// How often it looks whether a terminal that is somebody else's has come back: a shell's fg
@@ -25,23 +27,27 @@ public final class Dashboard {
     private var decoder = KeyDecoder()
     private var escapeAt: Instant?
     private var pictureAt = Instant.origin
-    private var isAsked = false
+    /// Whether a key may have changed which rows are wanted.
+    private var wantsRows = false
+    /// Whether the picture that is due is other rows of the one before.
+    private var isSecondLook = false
     /// Whether there is something to be seen that was not drawn yet.
     private var isChanged = true
     private var outcome: Outcome?
 
-    /// Takes over the terminal at `path`. `name` is what the relay is called in the header. Should
-    /// this thread crash, the number of the signal is written to the eventfd `heir`, and the other
-    /// threads go on; without an heir the process dies.
+    /// How often it looks after a relay that is gone, and shows for how long it has been.
+    private static let goneNanoseconds = 500 * Nanoseconds.perMillisecond
+
+    /// Takes over the terminal at `path`. Should this thread crash, the number of the signal is
+    /// written to the eventfd `heir`, and the other threads go on; without an heir the process
+    /// dies.
     public init(
-        _ link: any RelayLink, name: String, isInProcess: Bool, path: String, type: String,
-        usesColors: Bool, heir: Int32? = nil
+        _ link: any RelayLink, path: String, type: String, usesColors: Bool, heir: Int32? = nil
     ) throws(TerminalError) {
         self.link = link
         terminal = try Terminal(path: path, type: type, usesColors: usesColors)
         terminal.guardProcess(heir: heir)
-        let now = link.now
-        model = Model(name: name, isInProcess: isInProcess, startedAt: now, now: now)
+        model = Model(link.relay, now: link.now)
         model.rows = terminal.rows
         model.columns = terminal.columns
     }
@@ -53,6 +59,7 @@ public final class Dashboard {
             wait(signals: signals.number)
             while let signal = signals.nextForDashboard() { take(signal) }
             takeEvents()
+            noteLink()
             askForPicture()
             takePicture()
             draw()
@@ -71,7 +78,9 @@ public final class Dashboard {
         }
         var files = [
             pollfd(fd: terminal.number, events: wanted, revents: 0),
-            pollfd(fd: link.eventDescriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(
+                fd: link.descriptor, events: Int16(POLLIN) | (link.hasUnsent ? Int16(POLLOUT) : 0),
+                revents: 0),
             pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
         ]
         // Sound: there are three entries. An interruption is as good as a time-out.
@@ -92,8 +101,11 @@ public final class Dashboard {
 
     private var waitMilliseconds: UInt64 {
         // A picture that was asked for is there within a turn of the relay.
-        if isAsked { return 5 }
+        if link.isPictureDue, link.isPolled { return 5 }
         var next = pictureAt
+        if model.link != .connected || link.isPictureDue {
+            next = link.now.advanced(byNanoseconds: Dashboard.goneNanoseconds)
+        }
         if terminal.isAway { next = min(next, link.now.advanced(byNanoseconds: Dashboard.away)) }
         if let escapeAt { next = min(next, escapeAt) }
         return next.nanoseconds(since: link.now) / Nanoseconds.perMillisecond + 1
@@ -140,6 +152,7 @@ public final class Dashboard {
             perform(model.press(key))
             // What a key changed in what is wanted is seen with the next picture: soon.
             pictureAt = .origin
+            wantsRows = true
             isChanged = true
         }
     }
@@ -175,28 +188,48 @@ public final class Dashboard {
     }
 
     private func takeEvents() {
+        link.advance()
         advance()
         perform(model.take(link.takeEvents()))
     }
 
+    /// Lets the model know how it stands with the relay.
+    private func noteLink() {
+        let state = link.state
+        // For how long it has been so is seen, too.
+        if state != .connected || state != model.link { isChanged = true }
+        model.note(link.relay, state)
+        for message in link.takeMessages() { model.say(message) }
+        if case .lost(let reason) = state { outcome = .lost(reason) }
+    }
+
     private func askForPicture() {
-        guard !isAsked, link.now >= pictureAt, model.pausedAt == nil else { return }
-        link.askForPicture()
-        isAsked = true
+        guard !link.isPictureDue, model.link == .connected else { return }
+        // While everything is frozen the last picture is looked at again, for other rows of it.
+        let isFrozen = model.pausedAt != nil
+        guard isFrozen ? wantsRows : link.now >= pictureAt else { return }
+        link.ask(for: model.request, isNew: !isFrozen)
+        wantsRows = false
+        isSecondLook = false
     }
 
     private func takePicture() {
-        // While everything is frozen the last picture is looked at again, for other rows of it.
-        let isFrozen = model.pausedAt != nil && link.now >= pictureAt
-        guard isAsked || isFrozen, let picture = link.takePicture(model.request) else { return }
-        isAsked = false
+        if wantsRows, link.isPolled, link.isPictureDue {
+            // It is made here, of what is wanted by now.
+            link.ask(for: model.request, isNew: false)
+            wantsRows = false
+        }
+        guard let picture = link.takePicture() else { return }
         isChanged = true
         model.show(picture)
+        let wait = UInt64(model.refreshMilliseconds) * Nanoseconds.perMillisecond
+        pictureAt = wantsRows ? .origin : link.now.advanced(byNanoseconds: wait)
         // Which rows are seen may follow from the picture itself: a filter leaves fewer than were
         // scrolled over, or the session that the cursor is on has gone far up or down.
-        if model.lacksRows, let rest = link.takePicture(model.request) { model.show(rest) }
-        let wait = UInt64(model.refreshMilliseconds) * Nanoseconds.perMillisecond
-        pictureAt = link.now.advanced(byNanoseconds: wait)
+        guard model.lacksRows, !isSecondLook else { return }
+        isSecondLook = true
+        link.ask(for: model.request, isNew: false)
+        takePicture()
     }
 
     /// Draws what a picture, a key or a signal changed. The clock and the like go with the

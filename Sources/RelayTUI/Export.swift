@@ -49,7 +49,7 @@ nonisolated enum ExportText {
         let list = model.eventList.events.suffix(eventLimit)
         let fields = [
             ("screen", string(model.screen.title.lowercased())),
-            ("relay", string(model.isMasked ? "masked" : model.name)),
+            ("relay", string(model.isMasked ? "masked" : model.relay.name)),
             ("unix_seconds", seconds(totals.time, model)),
             ("state", string(totals.state.name)),
             ("log_level", string(totals.logLevel.name)),

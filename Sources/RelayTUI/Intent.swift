@@ -25,6 +25,14 @@ nonisolated enum Intent: Hashable, Sendable {
     case toggleUnit, nextWindow, toggleMask, export, refreshFaster, refreshSlower
     case onlyThisSession, nextLevel
     case repaint, suspend, quit
+
+    /// Whether it asks the relay to do something.
+    var isCommand: Bool {
+        switch self {
+        case .evict, .undoEviction, .raiseLogLevel, .lowerLogLevel: true
+        default: false
+        }
+    }
 }
 
 /// A key, or several that mean the same, and what it stands for.

@@ -283,14 +283,15 @@ nonisolated extension Model {
     }
 
     mutating func suspend() -> [Effect] {
-        guard isInProcess else { return [.suspend] }
+        guard relay.isInProcess else { return [.suspend] }
         say(suspendMessage())
         return []
     }
 
     /// Whether a key that stands for this is worth showing now.
     func canDo(_ intent: Intent) -> Bool {
-        switch intent {
+        if relay.isReadOnly, intent.isCommand { return false }
+        return switch intent {
         case .evict: selectedItem.map { $0.ending == nil } ?? false
         case .undoEviction: canUndo
         case .open: screen == .events ? selectedEventSession != nil : selectedItem != nil
@@ -307,7 +308,7 @@ nonisolated extension Model {
     }
 
     mutating func quit() -> [Effect] {
-        guard isInProcess else { return [.quit(.detach)] }
+        guard relay.isInProcess else { return [.quit(.detach)] }
         // Those that ended since the picture count, too: better to ask in vain than not to ask.
         let live = picture.totals.pairedSessions + pairedSincePicture
         guard live > 0 else { return [.quit(.stop)] }

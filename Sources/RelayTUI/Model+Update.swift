@@ -8,13 +8,19 @@ nonisolated extension Model {
     /// Takes a new picture. While everything is frozen only the rows of the same time are taken,
     /// for those who scroll, sort and filter meanwhile.
     mutating func show(_ new: Picture) {
+        var new = new
+        new.select(selected)
+        // An order that was taken before another sort column was chosen is not the one to hold.
+        if let request = new.request, request.query.order != order { new.heldOrder = nil }
         guard pausedAt == nil else {
             if new.totals.time == picture.totals.time, secondsBack == 0 { takeRows(of: new) }
             return
         }
         let elapsed = new.totals.time.nanoseconds(since: picture.totals.time)
         if picture.totals.time != .origin, elapsed > 0 {
-            let bytes = new.totals.received.bytes &- picture.totals.received.bytes
+            // A relay that was started anew counts from 0.
+            let before = min(picture.totals.received.bytes, new.totals.received.bytes)
+            let bytes = new.totals.received.bytes - before
             receivedBits = 8 * Float(bytes) / Float(elapsed) * Float(Nanoseconds.perSecond)
         }
         heldOrder = holdsOrder ? new.heldOrder ?? heldOrder : nil
@@ -60,7 +66,9 @@ nonisolated extension Model {
     mutating func take(_ new: [RecordedEvent]) -> [Effect] {
         events.add(new)
         var effects: [Effect] = []
-        for recorded in new {
+        // What happened before anybody looked is in the list of events, and no news.
+        for recorded in new
+        where now.nanoseconds(since: recorded.time) < Model.messageNanoseconds {
             switch recorded.event {
             case .sessionEnded(let id, let ending, _, _, _): keep(id, ending)
             case .sessionPaired: pairedSincePicture += 1
@@ -116,6 +124,13 @@ nonisolated extension Model {
         scrollToSelection()
     }
 
+    /// Takes note of how it stands with the relay, and which one it is by now.
+    mutating func note(_ relay: RelayIdentity, _ link: LinkState) {
+        if relay != self.relay { pairedSincePicture = 0 }
+        self.relay = relay
+        self.link = link
+    }
+
     // MARK: Time
 
     /// Lets time pass; gives back what is to be done.
@@ -154,6 +169,10 @@ nonisolated extension Model {
 
     /// Does what an operator wants.
     mutating func update(_ intent: Intent) -> [Effect] {
+        guard !relay.isReadOnly || !intent.isCommand else {
+            say("read only: this dashboard gives no commands")
+            return []
+        }
         switch intent {
         case .up: move(by: -1)
         case .down: move(by: 1)

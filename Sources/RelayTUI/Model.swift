@@ -52,12 +52,10 @@ nonisolated struct Moment: Sendable {
 /// Everything that the dashboard knows and how it is set. Plain values, changed by `update` alone;
 /// views are functions of it.
 nonisolated struct Model: Sendable {
-    /// What the relay is called in the header: its address.
-    let name: String
-    /// When the relay started.
-    let startedAt: Instant
-    /// Whether the relay runs in this process, so that leaving it ends it.
-    let isInProcess: Bool
+    /// The relay that is looked at.
+    var relay: RelayIdentity
+    /// How it stands with the way to it.
+    var link = LinkState.connected
 
     // What is known.
     var now: Instant
@@ -130,10 +128,8 @@ nonisolated struct Model: Sendable {
     static let refreshSteps = [250, 500, 1_000, 2_000, 5_000, 10_000]
 
     /// A dashboard that has not seen anything yet.
-    init(name: String, isInProcess: Bool, startedAt: Instant, now: Instant) {
-        self.name = name
-        self.isInProcess = isInProcess
-        self.startedAt = startedAt
+    init(_ relay: RelayIdentity, now: Instant) {
+        self.relay = relay
         self.now = now
     }
 }

@@ -74,7 +74,7 @@ class Screen:
     @property
     def has_dashboard(self) -> bool:
         """Whether this is a whole dashboard."""
-        return bool(self.rows) and self.rows[0].text.startswith("quic-relay ")
+        return bool(self.rows) and self.rows[0].text.startswith(("quic-relay ", "attached to "))
 
     @property
     def log_level(self) -> str:

@@ -9,20 +9,45 @@ public import RelayTUI
 // "attached", nothing breaks, and the dashboard takes the relay for one in another process.
 
 /// A link to the relay that breaks down instead of handing on a command.
-struct BreakingLink: RelayLink {
-    let service: RelayService
-    let reader: EventReader
-    let breakdown: Breakdown?
+final class BreakingLink: RelayLink {
+    private let service: RelayService
+    private let reader: EventReader
+    private let breakdown: Breakdown?
+    private var request: PictureRequest?
 
+    let relay: RelayIdentity
+
+    init(_ service: RelayService, _ word: String) throws {
+        self.service = service
+        reader = try service.makeEventReader()
+        breakdown = Breakdown(rawValue: word)
+        relay = RelayIdentity(
+            name: "\(service.socket.address)", startedAt: MonotonicClock.now(),
+            isInProcess: word != "attached", isReadOnly: false)
+    }
+
+    var state: LinkState { .connected }
     var now: Instant { MonotonicClock.now() }
-    var eventDescriptor: Int32 { reader.descriptor }
+    var descriptor: Int32 { reader.descriptor }
+    var hasUnsent: Bool { false }
+    var isPolled: Bool { true }
+    var isPictureDue: Bool { request != nil }
 
+    func advance() {}
+    func takeMessages() -> [String] { [] }
     func takeEvents() -> [RecordedEvent] { reader.take() }
 
-    func askForPicture() { service.requestSnapshot() }
+    func ask(for request: PictureRequest, isNew: Bool) {
+        self.request = request
+        if isNew { service.requestSnapshot() }
+    }
 
-    func takePicture(_ request: PictureRequest) -> Picture? {
-        service.withSnapshot { Picture(request, of: $0) }
+    func takePicture() -> Picture? {
+        guard let request, let picture = service.withSnapshot({ Picture(request, of: $0) }) else {
+            return nil
+        }
+        self.request = nil
+        return picture
     }
 
     func submit(_ command: RelayCommand) -> Bool {
@@ -61,9 +86,7 @@ let understudy = try Understudy(
     service, limits, logger: logger, logLevel: .info, LiveSettings(drainSeconds: 0), Reload(),
     exitStatus: EX_SOFTWARE)
 let dashboard = try Dashboard(
-    BreakingLink(
-        service: service, reader: service.makeEventReader(), breakdown: Breakdown(rawValue: word)),
-    name: "\(service.socket.address)", isInProcess: word != "attached", path: "/dev/tty",
-    type: "xterm-256color", usesColors: true, heir: understudy.descriptor)
+    BreakingLink(service, word), path: "/dev/tty", type: "xterm-256color", usesColors: true,
+    heir: understudy.descriptor)
 _ = dashboard.run(signals: signals)
 service.stop()

@@ -13,7 +13,10 @@ struct Scene: ~Copyable {
     init(rows: Int = 35, columns: Int = 120) throws {
         engine = RelayEngine(
             configuration: try RelayConfiguration(sessionLimit: 64), secret: (3, 5), at: now)
-        model = Model(name: "[::]:4433", isInProcess: true, startedAt: now, now: now)
+        model = Model(
+            RelayIdentity(
+                name: "[::]:4433", startedAt: now, isInProcess: true, isReadOnly: false),
+            now: now)
         model.rows = rows
         model.columns = columns
         model.epochNanoseconds = Scene.epochNanoseconds

@@ -201,7 +201,9 @@ struct TerminalDrawingTests {
         let harm = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\r\n\u{8}\u{200b}\u{301}漢\u{202e}\u{7f}\u{90}"
         var scene = try scene(rows: 35, columns: 120)
         scene.model = Model(
-            name: "[::]\(harm):4433", isInProcess: true, startedAt: scene.now, now: scene.now)
+            RelayIdentity(
+                name: "[::]\(harm):4433", startedAt: scene.now, isInProcess: true,
+                isReadOnly: false), now: scene.now)
         scene.model.rows = 35
         scene.model.columns = 120
         scene.show()

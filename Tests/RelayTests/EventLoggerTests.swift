@@ -11,7 +11,7 @@ struct EventLoggerTests {
     private static let b = TransportAddress(ip: IPAddress(high: 1 << 48, low: 2), port: 3)
 
     /// Each case with the line that it becomes, without session and time.
-    private static let lines: [(event: RelayEvent, line: String)] = [
+    static let lines: [(event: RelayEvent, line: String)] = [
         (.sessionOpened(id, at: a), "info session_opened peer=192.0.2.1:1"),
         (.sessionPaired(id, a: a, b: b), "info session_paired a=192.0.2.1:1 b=[1::2]:3"),
         (

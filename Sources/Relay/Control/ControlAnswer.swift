@@ -194,6 +194,21 @@ public struct OutcomeReport: Codable, Equatable, Sendable {
     }
 }
 
+/// A line that went to the log, too.
+public struct LineReport: Codable, Equatable, Sendable {
+    /// How important it is.
+    public var level: String
+    /// What happened, by its stable name.
+    public var name: String
+    /// What belongs to it.
+    public var fields: [String: String]
+
+    enum CodingKeys: String, CodingKey {
+        case level, fields
+        case name = "event"
+    }
+}
+
 /// What came of a command.
 public struct CommandReport: Codable, Equatable, Sendable {
     /// For each session that was named.
@@ -208,9 +223,11 @@ public struct CommandReport: Codable, Equatable, Sendable {
     public var to: String?
     /// After how many seconds the former one holds again.
     public var revertSeconds: Int?
+    /// What a reload changed, or why it did not.
+    public var lines: [LineReport]?
 
     enum CodingKeys: String, CodingKey {
-        case outcomes, state, sessions, from, to
+        case outcomes, state, sessions, from, to, lines
         case revertSeconds = "revert_s"
     }
 }
@@ -233,7 +250,7 @@ public struct ControlAnswer: Codable, Equatable, Sendable {
     public var events: EventsReport?
     /// Answers `view`.
     public var view: ViewReport?
-    /// Answers `evict`, `undo_evict`, `drain` and `set_log_level`.
+    /// Answers `evict`, `undo_evict`, `drain`, `set_log_level` and `reload`.
     public var command: CommandReport?
     /// The relay's clock was set: times of lines after this one go by it.
     public var clock: ControlClock?

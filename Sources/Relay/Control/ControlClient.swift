@@ -60,10 +60,12 @@ public final class ControlClient {
     public let greeting: ControlGreeting
     /// The relay's clock.
     public private(set) var clock: ControlClock
-    private let socket: ControlSocket
+    /// Its connection, for one who goes on with it in another way.
+    let socket: ControlSocket
     private let coding = ControlCoding()
     private let patienceMilliseconds: Int
-    private var lines: [[UInt8]] = []
+    /// Lines that were read and not looked at.
+    private(set) var lines: [[UInt8]] = []
     private var latestID: UInt64 = 0
 
     /// How long an answer is waited for: longer than anything takes that a relay does for one.

@@ -206,6 +206,17 @@ extension ControlDesk {
         levelRevert = LevelRevert(task: task, level: level)
     }
 
+    /// Reads the configuration file again, and what else HUP does; the lines say what changed.
+    func reload(_ id: UInt64, _ connection: ControlConnection) {
+        var answer = ControlAnswer(id: id)
+        answer.command = CommandReport(
+            lines: facts.reload.run().map {
+                LineReport(level: $0.level.name, name: $0.name, fields: $0.fields)
+            })
+        connection.send(answer)
+        connection.finish()
+    }
+
     // MARK: What comes of them
 
     /// Finds the commands that an event answers.

@@ -5,7 +5,7 @@ internal import RelayCore
 struct EventSubscription {
     let id: UInt64
     let level: LogLevel
-    /// What the ids of sessions begin with that are wanted.
+    /// The digits that the ids of sessions begin with that are wanted.
     let session: String?
     /// Whether those are wanted, too, that are still to happen.
     let follows: Bool
@@ -29,7 +29,7 @@ extension ControlDesk {
         }
         if request.session != nil { _ = try prefix(request.session) }
         var subscription = EventSubscription(
-            id: id, level: level, session: request.session?.lowercased(),
+            id: id, level: level, session: request.session?.lowercased().filter { $0 != "-" },
             follows: request.follow ?? false, cursor: request.after ?? 0)
         if let limit = try request.natural(request.limit, "limit") {
             skip(to: limit, &subscription, connection)
@@ -116,6 +116,6 @@ extension ControlDesk {
         guard let wanted = subscription.session else { return true }
         guard let id = recorded.event.session else { return false }
         let shown = connection.isReadOnly ? mask.masked(id) : id
-        return shown.description.hasPrefix(wanted)
+        return shown.description.filter { $0 != "-" }.hasPrefix(wanted)
     }
 }

@@ -12,7 +12,8 @@ final class ControlDesk {
         /// How many sessions there may be.
         var sessionLimit: Int
         /// The limits and times that `status` tells.
-        var limits: [String: Int]
+        var limits: @Sendable () -> [String: Int]
+        var reload: Reload
     }
 
     let service: RelayService
@@ -21,7 +22,7 @@ final class ControlDesk {
     let coding = ControlCoding()
     let mask = SessionMask()
     private let startedAt = MonotonicClock.now()
-    var facts: Facts
+    let facts: Facts
     private var report = ControlReport()
     private(set) var connections: [ControlConnection] = []
 
@@ -182,12 +183,13 @@ final class ControlDesk {
             try beginEviction(kind == .evict ? .evict : .undoEvict, id, request, connection)
         case .drain: try beginDrain(id, connection)
         case .setLogLevel: try beginLevel(id, request, connection)
+        case .reload: reload(id, connection)
         }
     }
 
     private func viewQuery(_ request: ControlRequest) throws(ControlFailure) -> SessionQuery {
         var query = try request.query()
-        query.limit = min(query.limit, ControlProtocol.rowLimit)
+        query.limit = min(query.limit, ControlProtocol.viewLimit)
         return query
     }
 
@@ -220,7 +222,7 @@ final class ControlDesk {
             programVersion: facts.programVersion, pid: facts.pid,
             started: timestamp(unixMilliseconds: started / 1_000),
             uptimeSeconds: Double(uptime / Nanoseconds.perMillisecond) / 1_000,
-            socket: SocketReport(service.socket), limits: facts.limits, control: control,
+            socket: SocketReport(service.socket), limits: facts.limits(), control: control,
             totals: TotalsReport(picture.totals, drops: picture.drops, tally, clock))
     }
 }

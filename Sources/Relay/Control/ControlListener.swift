@@ -12,10 +12,12 @@ struct ControlListener: Sendable {
     let descriptor: Int32
     private let file: FileIdentity
 
-    /// Which file it is, whatever its name.
+    /// Which file it is, whatever its name. Numbers are given again, so its time belongs to it.
     private struct FileIdentity: Equatable {
         let device: dev_t
         let number: ino_t
+        let seconds: Int
+        let nanoseconds: Int
     }
 
     /// Connections that wait to be accepted, as many as the kernel has by default (SOMAXCONN).
@@ -120,7 +122,11 @@ struct ControlListener: Sendable {
     }
 
     private static func identity(of path: String) -> FileIdentity? {
-        status(of: path).map { FileIdentity(device: $0.st_dev, number: $0.st_ino) }
+        status(of: path).map {
+            FileIdentity(
+                device: $0.st_dev, number: $0.st_ino, seconds: $0.st_ctim.tv_sec,
+                nanoseconds: $0.st_ctim.tv_nsec)
+        }
     }
 
     private static func mode(of path: String) -> mode_t? { status(of: path)?.st_mode }

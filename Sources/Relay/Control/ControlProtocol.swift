@@ -6,7 +6,7 @@ public enum ControlProtocol {
 
     /// A request's line, without its end.
     public static let requestByteLimit = 64 << 10
-    /// An answer's line: far more than 256 sessions of 2 KiB each.
+    /// An answer's line: more than 1,024 sessions of 2 KiB each.
     public static let answerByteLimit = 4 << 20
 
     /// Clients at once, on both sockets together.
@@ -19,8 +19,10 @@ public enum ControlProtocol {
     /// How long a client may take none of the bytes that wait for it, until it is dropped.
     public static let stallSeconds = 10
 
-    /// Sessions in a line of an answer.
+    /// Sessions in a line of a list.
     public static let rowLimit = 256
+    /// Sessions in a view, which is one line: more than three times as many as a screen has rows.
+    public static let viewLimit = 1_024
     /// Sessions that one `evict` or `undo_evict` may name.
     public static let evictionLimit = 256
     /// Events in a line of an answer.

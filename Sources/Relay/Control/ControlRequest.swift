@@ -1,4 +1,4 @@
-internal import RelayCore
+public import RelayCore
 
 /// A request's line: what is asked for, and of the fields below those that it takes.
 public struct ControlRequest: Codable, Equatable, Sendable {
@@ -22,12 +22,14 @@ public struct ControlRequest: Codable, Equatable, Sendable {
         case drain
         /// Change what is logged.
         case setLogLevel = "set_log_level"
+        /// Read the configuration file again, as HUP does.
+        case reload
 
         /// Whether it changes something.
         var isCommand: Bool {
             switch self {
             case .status, .sessions, .session, .events, .view: false
-            case .evict, .undoEvict, .drain, .setLogLevel: true
+            case .evict, .undoEvict, .drain, .setLogLevel, .reload: true
             }
         }
     }
@@ -92,6 +94,19 @@ public struct ControlRequest: Codable, Equatable, Sendable {
     /// A request without fields.
     public init(_ kind: Kind) {
         request = kind.rawValue
+    }
+
+    /// A request for sessions, as the core is asked for them; what is held stays with the relay.
+    public init(_ kind: Kind, _ query: SessionQuery) {
+        self.init(kind)
+        filter = query.filter.isEmpty ? nil : query.filter.description
+        sort = query.order.column.name
+        descending = query.order.isDescending
+        windowSeconds = Int(query.order.window.seconds)
+        includeEvicted = query.includesEvicted
+        offset = query.offset
+        limit = min(query.limit, Int(Int32.max))
+        selected = query.selection?.description
     }
 
     /// The sessions that are asked for, as the core is asked for them.

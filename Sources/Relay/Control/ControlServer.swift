@@ -21,12 +21,14 @@ public final class ControlServer: Sendable {
         /// How many sessions there may be.
         public var sessionLimit: Int
         /// The limits and times that `status` tells, by their options' names without dashes.
-        public var limits: [String: Int]
+        public var limits: @Sendable () -> [String: Int]
+        /// What `reload` does.
+        public var reload: Reload
 
         /// What is to be served.
         public init(
             programVersion: String, path: String?, readOnlyPath: String?, group: UInt32?,
-            sessionLimit: Int, limits: [String: Int]
+            sessionLimit: Int, limits: @escaping @Sendable () -> [String: Int], reload: Reload
         ) {
             self.programVersion = programVersion
             self.path = path
@@ -34,6 +36,7 @@ public final class ControlServer: Sendable {
             self.group = group
             self.sessionLimit = sessionLimit
             self.limits = limits
+            self.reload = reload
         }
     }
 
@@ -53,7 +56,7 @@ public final class ControlServer: Sendable {
         let facts = ControlDesk.Facts(
             programVersion: configuration.programVersion, pid: getpid(),
             group: configuration.group, sessionLimit: configuration.sessionLimit,
-            limits: configuration.limits)
+            limits: configuration.limits, reload: configuration.reload)
         var listeners: [ControlListener] = []
         var areReadOnly: [Bool] = []
         for (path, isReadOnly) in [
@@ -113,11 +116,6 @@ public final class ControlServer: Sendable {
 
     /// Where clients find the relay.
     public var paths: [String] { listeners.map(\.path) }
-
-    /// Lets `status` tell other limits.
-    public func setLimits(_ limits: [String: Int]) {
-        loop.execute { self.desk.value.facts.limits = limits }
-    }
 
     /// Ends it: clients are disconnected, and the sockets' files removed. To be called once.
     public func stop() {

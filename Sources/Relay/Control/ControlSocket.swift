@@ -11,6 +11,8 @@ final class ControlSocket {
     /// How much of that is known to hold no line's end.
     private var searched = 0
     private var unsent: [UInt8] = []
+    /// Why nothing more comes.
+    private var end: ControlClientError?
 
     private static let pieceByteCount = 64 << 10
 
@@ -66,25 +68,28 @@ final class ControlSocket {
         }
     }
 
-    /// Reads what there is, and hands out the lines that are complete, without their ends.
+    /// Reads what there is, and hands out the lines that are complete, without their ends. What
+    /// came before the connection's end is handed out before that is told.
     func lines() throws(ControlClientError) -> [[UInt8]] {
         var lines: [[UInt8]] = []
-        while try read() {
+        while read() {
             while let end = received[searched...].firstIndex(of: UInt8(ascii: "\n")) {
                 lines.append(Array(received[..<end]))
                 received.removeFirst(end + 1)
                 searched = 0
             }
             searched = received.count
-            guard received.count <= ControlProtocol.answerByteLimit else {
-                throw .lost("\(path): a line of more than \(ControlProtocol.answerByteLimit) bytes")
+            if received.count > ControlProtocol.answerByteLimit {
+                end = .lost("\(path): a line of more than \(ControlProtocol.answerByteLimit) bytes")
             }
         }
+        if let end, lines.isEmpty { throw end }
         return lines
     }
 
-    /// Reads once; says whether there was anything. What came before the end is handed out first.
-    private func read() throws(ControlClientError) -> Bool {
+    /// Reads once; says whether there was anything.
+    private func read() -> Bool {
+        guard end == nil else { return false }
         var piece = [UInt8](repeating: 0, count: ControlSocket.pieceByteCount)
         while true {
             // Sound: there is room for as many bytes.
@@ -92,13 +97,17 @@ final class ControlSocket {
                 unsafe recv(file.number, &piece, ControlSocket.pieceByteCount, 0)
             }
             switch result {
-            case .done(0): throw .lost("\(path): the relay closed the connection")
+            case .done(0):
+                end = .lost("\(path): the relay closed the connection")
+                return false
             case .done(let count):
                 received += piece[..<count]
                 return true
             case .failed(let errno) where errno.code == EINTR: continue
             case .failed(let errno) where errno.code == EAGAIN: return false
-            case .failed(let errno): throw .lost("\(path): \(errno)")
+            case .failed(let errno):
+                end = .lost("\(path): \(errno)")
+                return false
             }
         }
     }

@@ -85,11 +85,11 @@ public struct EventReport: Codable, Equatable, Sendable {
         case diagnosisSide = "diagnosis_side"
         case nextStep = "next_step"
         case lifeMicroseconds = "life_us"
-        case ageMicroseconds = "age_us"
         case aSentDatagrams = "a_sent_datagrams"
         case aSentBytes = "a_sent_bytes"
         case bSentDatagrams = "b_sent_datagrams"
         case bSentBytes = "b_sent_bytes"
+        case ageMicroseconds = "age_us"
     }
 
     /// Writes an event down; `shown` is what its session is called.
@@ -136,9 +136,9 @@ public struct EventReport: Codable, Equatable, Sendable {
             (bSentDatagrams, bSentBytes) = (b.datagrams, b.bytes)
             lifeMicroseconds = life / Nanoseconds.perMicrosecond
         case .drainStarted(let sessions): self.sessions = sessions
+        case .logLevelChanged(let from, let to): (self.from, self.to) = (from.name, to.name)
         case .sessionsRestored(let count, let age):
             (sessions, ageMicroseconds) = (count, age / Nanoseconds.perMicrosecond)
-        case .logLevelChanged(let from, let to): (self.from, self.to) = (from.name, to.name)
         case .offloadDisabled(let code), .receiveFailed(let code):
             (errno, error) = (code, Errno(code: code).description)
         case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured: break

@@ -47,7 +47,10 @@ nonisolated enum DropsView {
         guard let before, before.drops.indices.contains(index) else { return nil }
         let elapsed = picture.totals.time.nanoseconds(since: before.totals.time)
         guard elapsed > 0 else { return nil }
-        let count = picture.drops[index].datagrams &- before.drops[index].datagrams
+        // A relay that was started anew counts from 0.
+        let count =
+            picture.drops[index].datagrams
+            - min(picture.drops[index].datagrams, before.drops[index].datagrams)
         return Double(count) * 1e9 / Double(elapsed)
     }
 }

@@ -17,14 +17,50 @@ nonisolated enum HeaderView {
     private static func drawState(
         _ model: Model, _ totals: RelayTotals, on canvas: inout Canvas
     ) {
-        var column = canvas.put("quic-relay ", row: 0, column: 0, style: .title)
-        let name = model.isMasked ? "········" : model.name
+        let title = model.relay.isInProcess ? "quic-relay " : "attached to "
+        var column = canvas.put(title, row: 0, column: 0, style: .title)
+        let name = model.isMasked ? "········" : model.relay.name
         column = canvas.put("\(name)  ", row: 0, column: column)
         column = canvas.put("up ", row: 0, column: column, style: .faint)
         // Of the time that is shown: in a pause it stands still like everything else.
-        let time = max(totals.time, model.startedAt)
-        let age = Format.duration(nanoseconds: time.nanoseconds(since: model.startedAt))
+        let startedAt = model.relay.startedAt
+        let time = max(totals.time, startedAt)
+        let age = Format.duration(nanoseconds: time.nanoseconds(since: startedAt))
         column = canvas.put("\(age.trimmed.filled(to: 5))  ", row: 0, column: column)
+        if let banner = banner(model) {
+            column = canvas.put(" \(banner) ", row: 0, column: column, style: .badge) + 2
+        } else {
+            column = drawMode(model, totals, column: column, on: &canvas)
+        }
+        for badge in badges(model) {
+            column = canvas.put(" \(badge) ", row: 0, column: column, style: .badge) + 1
+        }
+        let clock = Format.clock(unixNanoseconds: model.wallNanoseconds(at: model.now))
+        let screen = model.screen.title + "  "
+        guard model.columns - clock.count > column else { return }
+        canvas.put(clock, row: 0, endingAt: model.columns, style: .faint)
+        guard model.columns - clock.count - screen.count > column else { return }
+        canvas.put(screen, row: 0, endingAt: model.columns - clock.count, style: .title)
+    }
+
+    /// What is wrong with the way to the relay, if so: nothing else about the relay is known then.
+    static func banner(_ model: Model) -> String? {
+        func age(_ since: Instant) -> String {
+            Format.duration(nanoseconds: model.now.nanoseconds(since: since)).trimmed
+        }
+        return switch model.link {
+        case .connected: nil
+        case .gone(let since): "relay gone \(age(since)), reconnecting"
+        case .silent(let since): "relay silent \(age(since))"
+        case .lost(let reason): reason
+        }
+    }
+
+    /// Whether the relay takes sessions, and what it logs; says where the next column is.
+    private static func drawMode(
+        _ model: Model, _ totals: RelayTotals, column start: Int, on canvas: inout Canvas
+    ) -> Int {
+        var column = start
         let state = totals.state
         column = canvas.put(
             state.name, row: 0, column: column, style: state == .serving ? .good : .badge)
@@ -37,16 +73,7 @@ nonisolated enum HeaderView {
             let text = Format.duration(nanoseconds: left).trimmed
             column = canvas.put(" for \(text)", row: 0, column: column, style: .warning)
         }
-        column += 2
-        for badge in badges(model) {
-            column = canvas.put(" \(badge) ", row: 0, column: column, style: .badge) + 1
-        }
-        let clock = Format.clock(unixNanoseconds: model.wallNanoseconds(at: model.now))
-        let title = model.screen.title + "  "
-        guard model.columns - clock.count > column else { return }
-        canvas.put(clock, row: 0, endingAt: model.columns, style: .faint)
-        guard model.columns - clock.count - title.count > column else { return }
-        canvas.put(title, row: 0, endingAt: model.columns - clock.count, style: .title)
+        return column + 2
     }
 
     /// What must not be overlooked about what is shown.
@@ -148,6 +175,7 @@ nonisolated enum HeaderView {
         let totals = picture.totals
         let troubled = picture.diagnoses.troubled
         let rate = Format.rate(bitsPerSecond: totals.bits.twoSeconds, in: model.rateUnit).trimmed
+        if let banner = banner(model) { return banner }
         return "\(totals.pairedSessions)+\(totals.waitingSessions) sessions"
             + (troubled > 0 ? " \(troubled) trouble" : "") + " \(rate)"
             + (model.rateUnit == .bits ? "bit/s" : "B/s") + " \(totals.dropped) drops"
