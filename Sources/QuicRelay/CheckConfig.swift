@@ -25,17 +25,7 @@ struct CheckConfig: ParsableCommand {
     var example = false
 
     @OptionGroup(title: "The relay's options")
-    var configurationOptions: ConfigurationOptions
-    @OptionGroup(title: "The relay's options")
-    var network: NetworkOptions
-    @OptionGroup(title: "The relay's options")
-    var limits: LimitOptions
-    @OptionGroup(title: "The relay's options")
-    var operation: OperationOptions
-    @OptionGroup(title: "The relay's options")
-    var control: ControlOptions
-    @OptionGroup(title: "The relay's options")
-    var metrics: MetricsOptions
+    var relay: Serve
 
     func run() throws {
         if example { return QuicRelay.show(ExampleFile.text) }
@@ -58,7 +48,7 @@ struct CheckConfig: ParsableCommand {
         var words = Array(CommandLine.arguments.dropFirst())
         words.removeAll { ["check-config", "--json", "--example"].contains($0) }
         guard let file else { return words }
-        guard configurationOptions.config == nil else {
+        guard relay.configurationFile.config == nil else {
             throw ValidationError("The file is given twice: '\(file)' and with --config.")
         }
         if let index = words.lastIndex(of: file) { words.remove(at: index) }

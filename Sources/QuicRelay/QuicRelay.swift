@@ -10,7 +10,9 @@ struct QuicRelay: ParsableCommand {
         abstract: "Lets two QUIC peers behind NATs reach each other: forwards their datagrams.",
         version: version,
         subcommands: [
-            Serve.self, Attach.self, ProbeRelay.self, CheckConfig.self, Manual.self,
+            Serve.self, Attach.self, Status.self, Sessions.self, Events.self, Evict.self,
+            UndoEvict.self, LogLevelCommand.self, Drain.self, ReloadCommand.self, ProbeRelay.self,
+            CheckConfig.self, Manual.self,
         ],
         defaultSubcommand: Serve.self)
 
@@ -31,6 +33,8 @@ struct QuicRelay: ParsableCommand {
             let others = error.problems.count - 1
             let more = others > 0 ? " (and \(others) more: see quic-relay check-config)" : ""
             fail(error.problems[0] + more, code: error.exitCode)
+        } catch let error as ControlClientError {
+            fail(error.description, code: error.exitCode)
         } catch let code as ExitCode {
             Glibc.exit(code.rawValue)
         } catch {

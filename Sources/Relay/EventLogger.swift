@@ -65,7 +65,7 @@ extension Logger.Level {
 
 extension RelayEvent {
     /// What happened, by name; the session is not among it.
-    fileprivate var fields: [String: String] {
+    var fields: [String: String] {
         switch self {
         case .sessionOpened(_, let address):
             ["peer": "\(address)"]
@@ -119,4 +119,28 @@ extension RelayEvent {
             [:]
         }
     }
+}
+
+/// Events as the log has them, for those who get them elsewhere.
+public enum EventLine {
+    /// A line that ends with no new line; `time` is as RFC 3339 has it.
+    public static func text(_ recorded: RecordedEvent, time: String) -> String {
+        var fields = recorded.event.fields
+        if let session = recorded.event.session { fields["session"] = session.short }
+        if recorded.suppressed > 0 { fields["suppressed"] = "\(recorded.suppressed)" }
+        let event = recorded.event
+        return "\(time) " + text(level: event.level.name, event: event.name, fields)
+    }
+
+    /// The same without a time.
+    static func text(level: String, event: String, _ fields: [String: String]) -> String {
+        let sorted = fields.sorted { LineLogHandler.order($0.key, $1.key) }
+        return "\(level) \(event)"
+            + sorted.map { " \($0.key)=\(quotedIfNeeded($0.value))" }.joined()
+    }
+}
+
+extension LineReport {
+    /// The line as the log has it, but for the time.
+    public var text: String { EventLine.text(level: level, event: name, fields) }
 }

@@ -59,7 +59,7 @@ public struct LineLogHandler: LogHandler {
         "setting", "session", "session_id", "side", "address", "peer", "a", "b", "from", "to",
     ]
 
-    private static func order(_ left: String, _ right: String) -> Bool {
+    static func order(_ left: String, _ right: String) -> Bool {
         func rank(_ name: String) -> Int {
             let last = firstFields.count + (name == "suppressed" ? 1 : 0)
             return firstFields.firstIndex(of: name) ?? last
@@ -84,7 +84,7 @@ public struct LineLogHandler: LogHandler {
 }
 
 /// A value as it stands, or in quotes where it would otherwise run into the next field.
-private func quotedIfNeeded(_ value: String) -> String {
+func quotedIfNeeded(_ value: String) -> String {
     let isPlain =
         !value.isEmpty
         && value.unicodeScalars.allSatisfy {

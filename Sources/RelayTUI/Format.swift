@@ -1,25 +1,28 @@
 internal import RelayCore
 
 /// Numbers as the dashboard writes them: each kind in a fixed width, so that columns never jump.
-nonisolated enum Format {
+public nonisolated enum Format {
     /// How rates are counted.
-    enum RateUnit: Sendable {
-        case bits, bytes
+    public enum RateUnit: Sendable {
+        /// In bits a second.
+        case bits
+        /// In bytes a second.
+        case bytes
     }
 
     /// A rate in 6 columns, "12.4M" right-aligned; "-" for none. Units are powers of 1,000.
-    static func rate(bitsPerSecond: Float, in unit: RateUnit) -> String {
+    public static func rate(bitsPerSecond: Float, in unit: RateUnit) -> String {
         let value = Double(bitsPerSecond) / (unit == .bits ? 1 : 8)
         return value < 0.5 ? "-".padded(to: 6) : scaled(value, base: 1_000).padded(to: 6)
     }
 
     /// A number of bytes in 6 columns; units are powers of 1,024 (K is KiB).
-    static func bytes(_ count: UInt64) -> String {
+    public static func bytes(_ count: UInt64) -> String {
         scaled(Double(count), base: 1_024).padded(to: 6)
     }
 
     /// A count in 6 columns; units are powers of 1,000.
-    static func count(_ count: UInt64) -> String {
+    public static func count(_ count: UInt64) -> String {
         scaled(Double(count), base: 1_000).padded(to: 6)
     }
 
@@ -39,7 +42,7 @@ nonisolated enum Format {
     }
 
     /// A number with that many decimals; RelayTUI has no Foundation to ask.
-    static func fixed(_ value: Double, decimals: Int) -> String {
+    public static func fixed(_ value: Double, decimals: Int) -> String {
         var scale = 1.0
         for _ in 0..<decimals { scale *= 10 }
         let whole = Int((value * scale).rounded())
@@ -51,7 +54,7 @@ nonisolated enum Format {
 
     /// A length of time in 5 columns, the two largest units: "850ms", " 3.2s", "  42s", "12m5s",
     /// "3h12m", "2d3h".
-    static func duration(nanoseconds: UInt64) -> String {
+    public static func duration(nanoseconds: UInt64) -> String {
         let milliseconds = nanoseconds / Nanoseconds.perMillisecond
         let seconds = milliseconds / 1_000
         let text: String
@@ -89,7 +92,7 @@ nonisolated enum Format {
     }
 
     /// A share in 5 columns: "0.03%", "12.5%", " 100%".
-    static func percent(_ part: UInt64, of whole: UInt64) -> String {
+    public static func percent(_ part: UInt64, of whole: UInt64) -> String {
         guard whole > 0, part > 0 else { return "0%".padded(to: 5) }
         let value = 100 * Double(part) / Double(whole)
         let decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0
@@ -131,7 +134,7 @@ nonisolated enum Format {
     }
 
     /// Text broken into lines of at most `width` columns, at blanks.
-    static func wrapped(_ text: String, to width: Int) -> [String] {
+    public static func wrapped(_ text: String, to width: Int) -> [String] {
         var lines: [String] = []
         var line = ""
         for word in text.split(separator: " ") {

@@ -145,6 +145,13 @@ class Relay(RelayPeers):
             f"the relay answered SIGTERM with status {status}\n{self.output()}"
         )
 
+    def kill(self) -> None:
+        """Ends the relay without a warning."""
+        self._is_stopped = True
+        self.close_peers()
+        self.process.kill()
+        self.process.wait()
+
     def _end(self) -> bool:
         if self.process.poll() is not None:
             return True

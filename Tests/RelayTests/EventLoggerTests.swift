@@ -149,6 +149,18 @@ struct EventLoggerTests {
         return pipe.text().split(separator: "\n").map { $0.dropFirst(25).description }.dropLast()
     }
 
+    /// Who gets events elsewhere sees the same lines.
+    @Test func everyEventLooksAlikeElsewhere() {
+        for (event, line) in EventLoggerTests.lines {
+            var logger = logger(.debug)
+            logger.log(recorded(event, suppressed: 3))
+            let text = EventLine.text(recorded(event, suppressed: 3), time: "then")
+            #expect(lines() == [String(text.dropFirst(5))])
+            #expect(text.hasPrefix("then ") && text.hasSuffix("suppressed=3"))
+            #expect(text.contains(line.split(separator: " ")[1]))
+        }
+    }
+
     @Test func everyEventHasItsLine() {
         // Some events have a line for each of their forms.
         let numbers = EventLoggerTests.lines.map { EventLoggerTests.number($0.event) }

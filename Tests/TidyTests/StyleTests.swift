@@ -22,6 +22,7 @@ struct StyleTests {
         "Sources/Relay/MessageBatch.swift", "Sources/Relay/MessageCalls.swift",
         "Sources/Relay/MonotonicClock.swift", "Sources/Relay/ReceiveBuffers.swift",
         "Sources/Relay/SignalDescriptor.swift", "Sources/Relay/SocketAddress.swift",
+        "Sources/Relay/StandardOutput.swift",
         "Sources/Relay/Syscall.swift", "Sources/Relay/SystemThread.swift",
         "Sources/Relay/Metrics/ProcessFigures.swift",
         "Sources/Relay/Control/ControlListener.swift", "Sources/Relay/Control/ControlPaths.swift",

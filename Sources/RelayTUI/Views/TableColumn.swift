@@ -82,36 +82,57 @@ nonisolated struct TableColumn: Sendable {
     /// What stands in this column for a session, and how it looks.
     func cell(_ item: SessionItem, _ model: Model, width: Int) -> (text: String, style: Style) {
         let session = item.session
-        let window = model.order.window
+        let look = Look(
+            now: model.moment.picture.totals.time, window: model.order.window,
+            rateUnit: model.rateUnit, isMasked: model.isMasked)
         switch column {
         case .id: return (model.shown(session.id), .plain)
-        case .peerA: return (address(session.a, model, width), .plain)
-        case .peerB: return (address(session.b, model, width), .plain)
-        case .phase: return (session.phase.word, .plain)
         case .diagnosis:
             if let ending = item.ending { return (ending.name, .ended) }
             return (session.diagnosis.kind.name, session.diagnosis.kind.style)
-        case .rtt: return (roundTrips(session, width), .plain)
-        case .rateAToB: return (rate(session.a, window, model), .plain)
-        case .rateBToA: return (rate(session.b, window, model), .plain)
-        case .bytes: return (Format.bytes(session.forwardedBytes), .plain)
         case .idle:
-            let heard = max(session.a.lastHeard, session.b.lastHeard)
-            // What is less than a second changes with each picture and tells nothing.
-            let idle = model.moment.picture.totals.time.nanoseconds(since: heard)
-            if idle < Nanoseconds.perSecond { return ("<1s", .faint) }
-            return (Format.duration(nanoseconds: idle).trimmed, .plain)
+            let text = self.text(session, look, width: width)
+            return (text, text == TableColumn.shortIdle ? .faint : .plain)
         case .rebinds: return ("\(session.rebinds)", session.rebinds > 0 ? .warning : .faint)
-        case .age: return (age(of: session.openedAt, model), .plain)
+        case .peerA, .peerB, .phase, .rtt, .rateAToB, .rateBToA, .bytes, .age:
+            return (text(session, look, width: width), .plain)
         }
     }
 
-    private func address(_ peer: PeerSnapshot, _ model: Model, _ width: Int) -> String {
-        Format.address(peer.address, isMasked: model.isMasked, width: width)
+    /// What of the surroundings a session's texts depend on.
+    struct Look {
+        let now: Instant
+        let window: RateWindow
+        let rateUnit: Format.RateUnit
+        let isMasked: Bool
     }
 
-    private func rate(_ peer: PeerSnapshot, _ window: RateWindow, _ model: Model) -> String {
-        Format.rate(bitsPerSecond: peer.bits[window], in: model.rateUnit)
+    /// What is less than a second changes with each picture and tells nothing.
+    private static let shortIdle = "<1s"
+
+    /// What stands in this column for a session that has not ended.
+    func text(_ session: SessionSnapshot, _ look: Look, width: Int) -> String {
+        switch column {
+        case .id: return session.id.short
+        case .peerA: return Format.address(session.a.address, isMasked: look.isMasked, width: width)
+        case .peerB: return Format.address(session.b.address, isMasked: look.isMasked, width: width)
+        case .phase: return session.phase.word
+        case .diagnosis: return session.diagnosis.kind.name
+        case .rtt: return roundTrips(session, width)
+        case .rateAToB:
+            return Format.rate(bitsPerSecond: session.a.bits[look.window], in: look.rateUnit)
+        case .rateBToA:
+            return Format.rate(bitsPerSecond: session.b.bits[look.window], in: look.rateUnit)
+        case .bytes: return Format.bytes(session.forwardedBytes)
+        case .idle:
+            let heard = max(session.a.lastHeard, session.b.lastHeard)
+            let idle = look.now.nanoseconds(since: heard)
+            if idle < Nanoseconds.perSecond { return TableColumn.shortIdle }
+            return Format.duration(nanoseconds: idle).trimmed
+        case .rebinds: return "\(session.rebinds)"
+        case .age:
+            return Format.duration(nanoseconds: look.now.nanoseconds(since: session.openedAt))
+        }
     }
 
     /// The round trip on each leg, or of both together where there is no room for two numbers.
@@ -128,10 +149,5 @@ nonisolated struct TableColumn: Sendable {
         guard let microseconds else { return "-" }
         let milliseconds = Double(microseconds) / 1_000
         return Format.fixed(milliseconds, decimals: milliseconds < 9.95 ? 1 : 0)
-    }
-
-    private func age(of time: Instant, _ model: Model) -> String {
-        let now = model.moment.picture.totals.time
-        return Format.duration(nanoseconds: now.nanoseconds(since: time))
     }
 }
