@@ -42,6 +42,34 @@ uint32_t clinux_receive_drops(int fd) {
     return information[SK_MEMINFO_DROPS];
 }
 
+ssize_t clinux_send_to_path(
+    int fd, const uint8_t *name, size_t name_length, const uint8_t *bytes, size_t count, int passed) {
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    if (name_length >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address.sun_path, name, name_length);
+    struct iovec vector = { .iov_base = (void *)bytes, .iov_len = count };
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof passed)] = { 0 };
+    struct msghdr message = {
+        .msg_name = &address,
+        .msg_namelen = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + name_length),
+        .msg_iov = &vector,
+        .msg_iovlen = 1,
+    };
+    if (passed >= 0) {
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof passed);
+        memcpy(CMSG_DATA(header), &passed, sizeof passed);
+    }
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
 int clinux_eventfd(void) {
     return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }

@@ -4,7 +4,8 @@ import Glibc
 enum Environment {
     /// The value of a variable, nothing when it is not set.
     static func value(of name: String) -> String? {
-        // Sound: the value is copied at once; nothing in this program changes the environment.
+        // Sound: the value is copied at once. Only what systemd passes is taken out of the
+        // environment, at the start, while there is one thread.
         guard let value = unsafe getenv(name) else { return nil }
         return unsafe String(cString: value)
     }

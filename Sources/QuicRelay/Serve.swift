@@ -40,9 +40,15 @@ struct Serve: ParsableCommand {
         OptionSources.misspelledVariables().forEach { QuicRelay.say("warning: \($0)") }
         let hasDashboard = !operation.noTUI && !isHeadlessForAReason()
         do {
+            // First, while the numbers of what was passed are those of nothing else.
+            let systemd = try SystemdEnvironment.take()
+            let choice = try systemd.sockets.choose(for: socket)
             // Before any thread is started, which would get the signals otherwise.
             let signals = try SignalDescriptor()
-            let service = try RelayService(limits, socket: socket, logLevel: operation.logLevel)
+            let service = try RelayService(
+                limits, socket: socket, adopting: choice.adopted, logLevel: operation.logLevel)
+            let notifier = try SystemdNotifier.start(
+                service, systemd, choice, logger: logger, logLevel: operation.logLevel)
             let live = LiveSettings(drainSeconds: operation.drainSecs)
             let reload = try Reload()
             let configuration = try reconfiguration(of: service, live)
@@ -59,13 +65,13 @@ struct Serve: ParsableCommand {
                     of: service, on: thread, configuration, reload, log)
                 let understudy = try Understudy(
                     service, limits, logger: logger, logLevel: operation.logLevel,
-                    live, reload, exitStatus: EX_SOFTWARE)
+                    live, reload, exitStatus: EX_SOFTWARE, systemd: notifier)
                 let outcome = try MainActor.assumeIsolated {
                     try showDashboard(service, signals, understudy)
                 }
                 switch outcome {
-                case .stop, .detach, .lost: return service.stop()
-                case .terminate where live.drainSeconds == 0: return service.stop()
+                case .stop, .detach, .lost: return end(service, notifier)
+                case .terminate where live.drainSeconds == 0: return end(service, notifier)
                 case .terminate: takeover = .endRequested
                 case .hangUp: takeover = .terminalGone
                 case nil: break
@@ -73,13 +79,16 @@ struct Serve: ParsableCommand {
             }
             var relay = HeadlessRelay(
                 service, limits, reader: try service.makeEventReader(), signals: signals,
-                logger: logger, logLevel: operation.logLevel, live, reload, after: takeover)
+                logger: logger, logLevel: operation.logLevel, live, reload, after: takeover,
+                systemd: notifier)
             if let metrics, takeover == nil { self.log(metrics, logger) }
             log.unmute()
             if !hasDashboard {
                 server = try serveControl(of: service, on: thread, configuration, reload, log)
             }
             relay.run()
+        } catch let error as PassedSockets.Mistake {
+            QuicRelay.fail(error.description, code: EX_CONFIG)
         } catch let error as SystemError {
             QuicRelay.fail(error.description, code: error.exitCode)
         }
@@ -122,6 +131,11 @@ struct Serve: ParsableCommand {
             limits: { configuration.limits }, reload: reload, log: log)
     }
 
+    private func end(_ service: RelayService, _ notifier: SystemdNotifier?) {
+        notifier?.ending()
+        service.stop()
+    }
+
     /// Shows the dashboard until it is left; says nothing if it cannot be shown.
     @MainActor
     private func showDashboard(
@@ -160,6 +174,8 @@ extension SystemError {
         switch errno.code {
         case EACCES, EPERM: EX_NOPERM
         case EADDRINUSE, EADDRNOTAVAIL: EX_UNAVAILABLE
+        // Only a socket that was passed can be of another kind.
+        case EPROTOTYPE, EISCONN: EX_CONFIG
         default: EX_OSERR
         }
     }

@@ -90,6 +90,15 @@ public struct DatagramSocket: ~Copyable {
         try DatagramSocket(configuration, adopting: descriptor)
     }
 
+    /// What a socket is bound to; nothing if it is no socket.
+    static func boundAddress(of descriptor: Int32) -> TransportAddress? {
+        do {
+            return try SocketOptions(descriptor: descriptor, subject: "").boundAddress()
+        } catch {
+            return nil
+        }
+    }
+
     private init(
         _ configuration: SocketConfiguration, on address: IPAddress
     ) throws(SystemError) {
@@ -210,9 +219,23 @@ private struct SocketOptions {
     /// Sets a buffer, beyond the system's limit where we may (CAP_NET_ADMIN), and returns what it
     /// got; the system keeps twice of that, for its own use (socket(7)).
     func setBuffer(force: Int32, plain: Int32, bytes: Int) -> Int {
-        let bytes = Int32(clamping: bytes)
-        if !trySet(SOL_SOCKET, force, bytes) { _ = trySet(SOL_SOCKET, plain, bytes) }
+        let size = Int32(clamping: bytes)
+        let isForced = trySet(SOL_SOCKET, force, size)
+        if !isForced, grantedBuffer(plain, size) > Int(value(SOL_SOCKET, plain) ?? 0) {
+            _ = trySet(SOL_SOCKET, plain, size)
+        }
         return Int(value(SOL_SOCKET, plain) ?? 0) / 2
+    }
+
+    /// What the system would grant of a buffer, seen on another socket: to ask on this one would
+    /// take away what somebody with more rights has given it.
+    private func grantedBuffer(_ plain: Int32, _ size: Int32) -> Int {
+        let probe = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard probe >= 0 else { return .max }
+        defer { _ = close(probe) }
+        let options = SocketOptions(descriptor: probe, subject: subject)
+        _ = options.trySet(SOL_SOCKET, plain, size)
+        return Int(options.value(SOL_SOCKET, plain) ?? .max)
     }
 
     /// What an option is; nothing if the system does not say.
@@ -270,6 +293,7 @@ private struct SocketOptions {
         }
         return bound.transportAddress
     }
+
     // MARK: Taking over
 
     /// The family of a socket that has to be one for UDP.

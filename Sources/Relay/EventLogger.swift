@@ -2,7 +2,7 @@ public import Logging
 public import RelayCore
 
 /// Turns events into log lines.
-public struct EventLogger {
+public struct EventLogger: Sendable {
     private var logger: Logger
     private var lastSequence: UInt64?
 

@@ -24,6 +24,7 @@ public struct HeadlessRelay: ~Copyable {
     private let settings: LiveSettings
     private let reload: Reload
     private let takeover: Takeover?
+    private let systemd: SystemdNotifier?
     private var events: EventLogger
     private var summaryAt: Instant
     private var summarized = RelayTotals()
@@ -35,9 +36,11 @@ public struct HeadlessRelay: ~Copyable {
     public init(
         _ service: RelayService, _ configuration: RelayConfiguration, reader: EventReader,
         signals: consuming SignalDescriptor, logger: Logger, logLevel: LogLevel,
-        _ settings: LiveSettings, _ reload: Reload, after takeover: Takeover? = nil
+        _ settings: LiveSettings, _ reload: Reload, after takeover: Takeover? = nil,
+        systemd: SystemdNotifier? = nil
     ) {
         self.service = service
+        self.systemd = systemd
         self.reader = reader
         self.signals = signals
         self.takeover = takeover
@@ -68,6 +71,7 @@ public struct HeadlessRelay: ~Copyable {
     public mutating func run() {
         let now = MonotonicClock.now()
         if takeover != .endRequested || beginStop(at: now) { serve() }
+        systemd?.ending()
         service.stop()
         for event in reader.take() { events.log(event) }
         logSummary("stopped", at: MonotonicClock.now())
@@ -84,11 +88,17 @@ public struct HeadlessRelay: ~Copyable {
             }
             if now >= summaryAt { logSummary("summary", at: now) }
             let request = signals.next()
-            if case .hangUp = request { reload.run() }
+            if case .hangUp = request { runReload() }
             for line in reload.takeLines() { events.log(line.level, line.name, line.fields) }
             if case .stop = request, !beginStop(at: now) { break }
             if let stopAt, now >= stopAt || isDrained { break }
         }
+    }
+
+    private func runReload() {
+        systemd?.reloading()
+        reload.run()
+        systemd?.reloaded()
     }
 
     /// Starts to drain; says no where there is nothing to wait for.
@@ -96,6 +106,7 @@ public struct HeadlessRelay: ~Copyable {
         let drain = UInt64(settings.drainSeconds) * Nanoseconds.perSecond
         guard stopAt == nil, drain > 0, service.submit(.drain) else { return false }
         stopAt = now.advanced(byNanoseconds: drain)
+        systemd?.ending(drains: true)
         return true
     }
 

@@ -24,6 +24,8 @@ public final class RelayService: Sendable {
 
     /// The socket.
     public let socket: SocketStatus
+    /// The worker's, and open until `stop` returns: for handing on a copy.
+    let descriptor: Int32
     private let mailbox: Mailbox
     private let thread: SystemThread
 
@@ -39,12 +41,15 @@ public final class RelayService: Sendable {
             + RelaySnapshot.byteCount(sessionLimit: configuration.sessionLimit)
     }
 
-    /// Opens the socket and starts to relay.
+    /// Opens the socket, or adopts one that somebody else opened, and starts to relay.
     public init(
         _ configuration: RelayConfiguration, socket socketConfiguration: SocketConfiguration,
-        logLevel: LogLevel
+        adopting descriptor: Int32? = nil, logLevel: LogLevel
     ) throws(SystemError) {
-        let opened = try DatagramSocket.open(socketConfiguration)
+        let opened =
+            if let descriptor {
+                try DatagramSocket.open(socketConfiguration, adopting: descriptor)
+            } else { try DatagramSocket.open(socketConfiguration) }
         let mailbox = Mailbox(sessionLimit: configuration.sessionLimit)
         socket = SocketStatus(
             address: opened.boundAddress,
@@ -53,6 +58,7 @@ public final class RelayService: Sendable {
             receiveBufferBytes: opened.receiveBufferBytes, canCoalesce: opened.canCoalesce,
             canSegment: opened.canSegment)
         self.mailbox = mailbox
+        self.descriptor = opened.descriptor
         let handover = Handover(opened)
         thread = try SystemThread(name: "relay-worker") {
             guard let socket = handover.take() else { return }

@@ -23,7 +23,8 @@ public final class Understudy: Sendable {
     /// Starts to wait. Once the relay was taken over, the process ends with `exitStatus`.
     public init(
         _ service: RelayService, _ configuration: RelayConfiguration, logger: Logger,
-        logLevel: LogLevel, _ settings: LiveSettings, _ reload: Reload, exitStatus: Int32
+        logLevel: LogLevel, _ settings: LiveSettings, _ reload: Reload, exitStatus: Int32,
+        systemd: SystemdNotifier? = nil
     ) throws(SystemError) {
         notice = try FileDescriptor(systemCall("eventfd") { Int(clinux_eventfd()) })
         let reader = try service.makeEventReader()
@@ -35,7 +36,8 @@ public final class Understudy: Sendable {
             let signal = clinux_wait_for_word(number)
             var relay = HeadlessRelay(
                 service, configuration, reader: reader, signals: signals, logger: logger,
-                logLevel: logLevel, settings, reload, after: .dashboardCrashed(signal: signal))
+                logLevel: logLevel, settings, reload, after: .dashboardCrashed(signal: signal),
+                systemd: systemd)
             relay.run()
             _exit(exitStatus)
         }

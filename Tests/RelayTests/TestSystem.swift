@@ -221,3 +221,56 @@ func isReadable(_ descriptor: Int32, withinMilliseconds wait: Int32 = 0) -> Bool
     var file = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     return unsafe poll(&file, 1, wait) == 1
 }
+
+/// Writes to a descriptor, which must take it.
+func writeBytes(_ bytes: [UInt8], to descriptor: Int32) {
+    let count = unsafe write(descriptor, bytes, bytes.count)
+    precondition(count == bytes.count)
+}
+
+/// A Unix datagram socket with a name, as systemd has one.
+final class UnixReceiver: Sendable {
+    private let descriptor: Int32
+    private let path: String
+
+    init?(_ path: String) {
+        self.path = path
+        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+        setReceiveTimeout(descriptor)
+        var address = sockaddr_un()
+        address.sun_family = UInt16(AF_UNIX)
+        var bytes = Array(path.utf8)
+        if bytes.first == UInt8(ascii: "@") { bytes[0] = 0 }
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
+        let length = socklen_t(2 + bytes.count)
+        _ = unsafe unlink(path)
+        let isBound = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe bind(descriptor, $0, length) == 0
+            }
+        }
+        guard isBound else { return nil }
+    }
+
+    deinit {
+        _ = close(descriptor)
+        _ = unsafe unlink(path)
+    }
+
+    /// The next message and the descriptor that came with it.
+    func next() -> (text: String, descriptor: Int32?)? {
+        var message = RawMessage()
+        message.bytes = Array(repeating: 0, count: 4_096)
+        message.control.words = Array(repeating: 0, count: 8)
+        var passed: Int32?
+        let count = unsafe withHeader(of: &message) { header in
+            let count = unsafe recvmsg(descriptor, &header, 0)
+            if count >= 0, let control = unsafe clinux_cmsg_first(&header) {
+                passed = unsafe UnsafeRawPointer(clinux_cmsg_data(control)).load(as: Int32.self)
+            }
+            return count
+        }
+        guard count >= 0 else { return nil }
+        return (String(decoding: message.bytes.prefix(count), as: UTF8.self), passed)
+    }
+}

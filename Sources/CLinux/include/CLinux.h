@@ -40,6 +40,11 @@ int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count,
  * SK_MEMINFO_DROPS (linux/sock_diag.h, since 4.12); 0 where the kernel does not tell. */
 uint32_t clinux_receive_drops(int fd);
 
+/* Sends a datagram to a Unix socket (unix(7)), with the descriptor `passed` in it unless that is -1
+ * (SCM_RIGHTS). A name in the abstract name space begins with a zero byte. */
+ssize_t clinux_send_to_path(
+    int fd, const uint8_t *name, size_t name_length, const uint8_t *bytes, size_t count, int passed);
+
 /* eventfd(2), signalfd(2): both non-blocking and closed on exec. */
 int clinux_eventfd(void);
 int clinux_signalfd(const sigset_t *signals);
