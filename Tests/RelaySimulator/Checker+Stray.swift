@@ -180,7 +180,7 @@ extension Checker {
             let claim = ledger.sessions[place.session],
             slot.areMovesUnsure || doubt(slot, towards: datagram.source, at: now) != .another
         else { return false }
-        let isDead = now.nanoseconds(since: slot.heardAt) >= limits.silenceNanoseconds
+        let isDead = ledger.silence(of: slot, at: now) >= limits.silenceNanoseconds
         let isEarly = !claim.wasEstablished
         if isDead || isEarly || claim.mayBeEstablished { fates.moves.append((place, .sameIP)) }
         let isSettled = (isDead || isEarly && !claim.mayBeEstablished) && !slot.areMovesUnsure
@@ -198,7 +198,7 @@ extension Checker {
             return
         }
         let isStrong = slot.address.ip == datagram.source.ip || idLength >= Checker.strongID
-        let silence = now.nanoseconds(since: slot.heardAt)
+        let silence = ledger.silence(of: slot, at: now)
         let isQuiet = silence >= Checker.quietNanoseconds
         let isSecond = slot.pending.map {
             $0.address == datagram.source && $0.signs == slot.signs

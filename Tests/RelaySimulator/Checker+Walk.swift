@@ -219,7 +219,7 @@ extension Checker {
             doubt(.slots, &walk, "nobody was in \(place.session.short)")
             return
         }
-        let silence = walk.now.nanoseconds(since: slot.heardAt)
+        let silence = ledger.silence(of: slot, at: walk.now)
         let isUnclear = other.address.ip == to.ip
         if slot.address.ip != to.ip
             || isUnclear && (silence < Nanoseconds.perSecond / 2 || slot.heardAt > other.heardAt)
@@ -250,7 +250,7 @@ extension Checker {
     }
 
     private func isLive(_ slot: SlotClaim, beside other: SlotClaim, at now: Instant) -> Bool {
-        let silence = now.nanoseconds(since: slot.heardAt)
+        let silence = ledger.silence(of: slot, at: now)
         let isShadow =
             slot.address.ip == other.address.ip && slot.heardAt <= other.registeredAt
             && silence >= 4 * Nanoseconds.perSecond

@@ -7,6 +7,7 @@ enum Occurrence: Int, CaseIterable {
     case registrationRefused, idleEnd, displacedEnd, abandonedEnd, evictedEnd
     case evictionUndone, quarantineEnded, commandFailed, drainStarted, drained
     case logLevelChanged, edgeEvent, suppressedEvent, uncertainBatch
+    case sessionsRestored, relayKilled, relayStopped, relayHandedOver, serviceAfterRestartWatched
     // How datagrams came in and went out.
     case datagramReceived, datagramForwarded, acknowledgementSent, lateArrivalForwarded
     case trainReceived, trainSent, runOfSeveralPieces, runAtDatagramLimit, runAtByteLimit
@@ -45,6 +46,7 @@ enum Occurrence: Int, CaseIterable {
             case .evictionUndone: .evictionUndone
             case .quarantineEnded: .quarantineEnded
             case .commandFailed: .commandFailed
+            case .sessionsRestored: .sessionsRestored
             case .drainStarted: .drainStarted
             case .drained: .drained
             case .logLevelChanged: .logLevelChanged

@@ -139,6 +139,9 @@ struct Ledger {
     private var formers: [TransportAddress: Place] = [:]
     private var bindings = 0
     private var queued = 0
+    /// Since when the relay listens, if it took up what another one left: before that nobody's
+    /// silence means anything.
+    private(set) var listeningSince = Instant.origin
     /// Whether the order of half-open sessions is known: no longer once events were left out.
     private var isOrderKnown = true
 
@@ -251,6 +254,23 @@ struct Ledger {
         guard var slot = sessions[place.session]?[place.side] else { return }
         change(&slot)
         sessions[place.session]?[place.side] = slot
+    }
+
+    /// How long nothing came from a peer while a relay listened.
+    func silence(of slot: SlotClaim, at now: Instant) -> UInt64 {
+        now.nanoseconds(since: max(slot.heardAt, listeningSince))
+    }
+
+    /// Takes a restart of the relay: evidence that was to be repeated is forgotten, half-open
+    /// sessions stand in the order of their registrations.
+    mutating func noteRestart(listeningSince: Instant?) {
+        if let listeningSince { self.listeningSince = listeningSince }
+        isOrderKnown = false
+        for id in Array(sessions.keys) {
+            for side in Side.allCases {
+                update(Place(session: id, side: side)) { $0.pending = nil }
+            }
+        }
     }
 
     /// Forgets everything but the sessions whose ids are given with their claims: what is done when

@@ -52,6 +52,7 @@ struct RelayHost: ~Copyable {
     private var cursor: UInt64 = 0
     private var queue: [Datagram] = []
     private let queueLimit: Int
+    private let limits: Limits
     private var overflow = 0
 
     init(scenario: Scenario, limits: Limits, at now: Instant, random: inout Random) {
@@ -59,6 +60,7 @@ struct RelayHost: ~Copyable {
             configuration: limits.configuration, secret: (random.next(), random.next()), at: now)
         snapshot = RelaySnapshot(sessionLimit: limits.sessions)
         queueLimit = scenario.receiveQueueLimit
+        self.limits = limits
         for local in 0..<UInt16(2) { engine.addOwnAddress(AddressPlan.relay(local)) }
     }
 
@@ -82,6 +84,36 @@ struct RelayHost: ~Copyable {
     /// Takes a datagram into the receive buffer, if there is room.
     mutating func enqueue(_ datagram: Datagram) {
         if queue.count < queueLimit { queue.append(datagram) } else { overflow += 1 }
+    }
+
+    // MARK: Restarts
+
+    /// The relay as it would be written down.
+    func checkpoint(at reading: ClockReading) -> [UInt8] {
+        var checkpoint = RelayCheckpoint(sessionLimit: limits.sessions)
+        while !engine.fill(&checkpoint, at: reading.now) {}
+        var bytes: [UInt8] = []
+        checkpoint.encode(into: &bytes, locals: [], at: reading)
+        return bytes
+    }
+
+    /// Forgets what waits in the receive buffer, as a socket that is closed does.
+    mutating func loseQueue() {
+        queue.removeAll()
+        overflow = 0
+    }
+
+    /// Puts another relay in this one's place, which goes on with what was written down.
+    mutating func restart(
+        from bytes: [UInt8], by origin: Restoration.Origin, at reading: ClockReading
+    ) throws(CheckpointError) {
+        let stored = try StoredCheckpoint(bytes)
+        var engine = RelayEngine(
+            configuration: limits.configuration, secret: stored.secret, at: reading.now)
+        for local in 0..<UInt16(2) { engine.addOwnAddress(AddressPlan.relay(local)) }
+        _ = try engine.restore(stored, from: origin, at: reading) { $0 }
+        self.engine = engine
+        cursor = 0
     }
 
     // MARK: Receiving

@@ -6,6 +6,7 @@ enum Sabotage: CaseIterable {
     case longReply, uncalledReply, miscount, missingEvent, ignoredEviction, deadService
     case looseAllowance, looseAcknowledgements, looseSessions, looseHalfOpen, shortGrace
     case longTimeout, shortTimeout, looseRebinding, looseValidation
+    case oldCheckpoint
 
     /// What the checker must say.
     var breaks: [Invariant] {
@@ -24,6 +25,7 @@ enum Sabotage: CaseIterable {
         case .shortGrace: [.slots]
         case .longTimeout, .shortTimeout: [.expiry]
         case .looseRebinding: [.events, .delivery, .conservation]
+        case .oldCheckpoint: [.expiry, .events]
         case .looseValidation: [.events, .allowance, .replies]
         }
     }
@@ -47,6 +49,7 @@ enum Sabotage: CaseIterable {
         case .deadService: scenario.isCramped = false
         case .looseRebinding: scenario.limits.policy = .off
         case .looseValidation: scenario.limits.isStrict = true
+        case .oldCheckpoint: scenario.restarts = true
         default: break
         }
         var limits = scenario.limits

@@ -69,6 +69,8 @@ struct Scenario {
     var coalescingPerMille: Int
     var hostileGapMilliseconds: ClosedRange<Int>
     var drains: Bool
+    /// Whether the relay is replaced by another one now and then.
+    var restarts: Bool
 
     init(effort: Effort, random: inout Random) {
         let isLong = effort == .full && random.chance(perMille: 120)
@@ -86,6 +88,7 @@ struct Scenario {
         coalescingPerMille = random.element(of: [0, 500, 950, 1_000])
         hostileGapMilliseconds = random.element(of: [50...400, 200...2_000, 20...100])
         drains = random.chance(perMille: 500)
+        restarts = random.chance(perMille: 400)
         drawLimits(effort: effort, random: &random)
     }
 

@@ -33,7 +33,8 @@ extension Simulation {
         guard watches.isEmpty, now >= phaseEndsAt else { return }
         switch phase {
         case .chaos: heal()
-        case .healing: strike()
+        case .healing: if scenario.restarts { restartPhase() } else { strike() }
+        case .restart: if downUntil == nil { strike() }
         case .blow: fallSilent()
         case .silence: finish()
         case .over: break
@@ -71,7 +72,7 @@ extension Simulation {
         watches.removeAll(where: \.isServed)
     }
 
-    private func watch(_ session: Int, seconds: Int) {
+    func watch(_ session: Int, seconds: Int) {
         work.coverage.note(.serviceWatched)
         watches.append(
             Watch(
@@ -82,7 +83,7 @@ extension Simulation {
 
     /// The peers of a session to which service is promised: there are two, no operator refuses
     /// them, and no limit is so tight that the relay may refuse them or leave them unanswered.
-    private func promised(_ session: Int) -> [Int]? {
+    func promised(_ session: Int) -> [Int]? {
         let pair = peers.indices.filter { peers[$0].session == session }
         guard pair.count == 2, !scenario.isCramped, !isEvicted(session),
             !isHeldByStranded(session)
@@ -209,7 +210,7 @@ extension Simulation {
 
     /// A busy peer sends within 0.4 s, a quarter of a second later its datagram is there and has
     /// moved it, or its second one has, 0.4 s later; the other one's next is there after as long.
-    private static let quickSeconds = 2
+    static let quickSeconds = 2
 
     /// Whether the relay must follow a peer by its connection ID alone, without a registration.
     private func followsByID(_ victim: Int, of pair: [Int]) -> Bool {

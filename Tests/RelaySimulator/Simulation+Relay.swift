@@ -5,9 +5,13 @@ import RelayCore
 extension Simulation {
     /// Puts a datagram into the relay's receive buffer and wakes it, soon or, now and then, late.
     func arrive(_ datagram: Datagram) {
+        if downUntil != nil, restart != .handover {
+            say("lost \(datagram.source): no relay is there")
+            return
+        }
         say("in  \(datagram.source) \(describe(datagram.bytes))")
         host.enqueue(datagram)
-        guard relayWakesAt == nil else { return }
+        guard relayWakesAt == nil, downUntil == nil else { return }
         let isStalled = phase == .chaos && work.random.chance(perMille: scenario.stallPerMille)
         relayWakesAt = now.advanced(
             byNanoseconds: isStalled
@@ -76,7 +80,7 @@ extension Simulation {
         digestAndEmit(record)
     }
 
-    private func checkSnapshot(_ trust: Checker.Trust) {
+    func checkSnapshot(_ trust: Checker.Trust) {
         host.takeSnapshot(at: now)
         checker.check(host.snapshot, trust: trust, at: now)
     }

@@ -89,6 +89,9 @@ extension Simulation {
         guard phase == .chaos else { return }
         later(.disturbance, milliseconds: 500...6_000)
         let index = work.random.below(peers.count)
+        if scenario.restarts, work.random.chance(perMille: 150) {
+            return replaceRelay(work.random.element(of: RelayRestart.allCases))
+        }
         switch work.random.below(10) {
         case 0...4: renewMapping(of: index)
         case 5, 6: changeAddress(of: peers[index].nat)
@@ -146,6 +149,8 @@ extension Simulation {
     func operate() {
         guard phase == .chaos else { return }
         later(.operation, milliseconds: 1_000...15_000)
+        // What is asked of nobody is not done.
+        guard downUntil == nil else { return }
         switch work.random.below(10) {
         case 0...2: commands.append(.evict(work.random.element(of: sessionIDs)))
         case 3...6: commands.append(.undoEvict(work.random.element(of: sessionIDs)))

@@ -25,10 +25,11 @@ public func simulate(
 
 /// A seeded discrete-event simulation around one relay.
 ///
-/// A run has four phases. In the first everything goes wrong that can. Then the network heals, and
-/// within a time that the protocol's rules bound every honest session must work again. Then each
-/// session suffers one blow more, a rebind or a restart, and must recover within the bound for that
-/// one. At last everybody falls silent, and every session must end.
+/// A run has four phases or five. In the first everything goes wrong that can. Then the network
+/// heals, and within a time that the protocol's rules bound every honest session must work again.
+/// In some runs the relay is then replaced by another one, which must go on with every session at
+/// once. Then each session suffers one blow more, a rebind or a restart, and must recover within
+/// the bound for that one. At last everybody falls silent, and every session must end.
 final class Simulation {
     enum Event {
         case arrival(Datagram)
@@ -38,6 +39,7 @@ final class Simulation {
         case disturbance
         case operation
         case phaseCheck
+        case save
     }
 
     /// A datagram on its way from the relay.
@@ -47,7 +49,7 @@ final class Simulation {
         var bytes: [UInt8]
     }
 
-    enum Phase { case chaos, healing, blow, silence, over }
+    enum Phase { case chaos, healing, restart, blow, silence, over }
 
     let seed: UInt64
     let effort: Effort
@@ -77,6 +79,10 @@ final class Simulation {
     var pendingWakes: [Instant] = []
     var relayWakesAt: Instant?
     var batches = 0
+    /// What the relay wrote down last, how it is being replaced, and until when nobody is there.
+    var saved: SavedRelay?
+    var restart = RelayRestart.stop
+    var downUntil: Instant?
     /// Where honest peers last sent from.
     var lastSources: [TransportAddress] = []
 
@@ -111,6 +117,7 @@ final class Simulation {
         later(.disturbance, milliseconds: 1_000...6_000)
         later(.operation, milliseconds: 1_000...12_000)
         later(.phaseCheck, milliseconds: 100...100)
+        if scenario.restarts { later(.save, milliseconds: 0...1_000) }
         while phase != .over, checker.violation == nil { step() }
         for reason in DropReason.allCases {
             work.coverage.note(reason, host.engine.counters.drops(reason).datagrams)
@@ -145,7 +152,7 @@ final class Simulation {
     /// Goes to whatever happens next: an event of the world, or the relay's turn.
     private func step() {
         let deadline = host.engine.nextDeadline
-        let relayTurn = min(relayWakesAt ?? deadline, deadline)
+        let relayTurn = downUntil ?? min(relayWakesAt ?? deadline, deadline)
         if let next = queue.nextTime, next <= relayTurn {
             let (time, event) = queue.removeFirst()
             now = max(now, time)
@@ -153,7 +160,7 @@ final class Simulation {
         } else {
             now = max(now, relayTurn)
             relayWakesAt = nil
-            takeRelayTurn()
+            if downUntil == nil { takeRelayTurn() } else { bringUpRelay() }
         }
     }
 
@@ -166,6 +173,9 @@ final class Simulation {
         case .disturbance: disturb()
         case .operation: operate()
         case .phaseCheck: checkPhase()
+        case .save:
+            saveRelay()
+            later(.save, milliseconds: 1_000...1_000)
         }
     }
 
