@@ -8,10 +8,13 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <spawn.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -194,6 +197,58 @@ int clinux_wait_for_word(int fd) {
             return (int)word;
         }
     }
+}
+
+int clinux_memory_file(const char *name) {
+    return memfd_create(name, MFD_CLOEXEC);
+}
+
+static bool has_name_of(const char *entry, char *const *variables, int count) {
+    for (int i = 0; i < count; i++) {
+        if (strncmp(entry, variables[i], strcspn(variables[i], "=") + 1) == 0) return true;
+    }
+    return false;
+}
+
+/* The environment with `variables` in place of those of their names; to be freed, not its strings. */
+static char **environment_with(char *const *variables, int count) {
+    size_t length = 0;
+    while (environ[length] != NULL) length++;
+    char **result = calloc(length + (size_t)count + 1, sizeof *result);
+    if (result == NULL) return NULL;
+    size_t kept = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (!has_name_of(environ[i], variables, count)) result[kept++] = environ[i];
+    }
+    for (int i = 0; i < count; i++) result[kept++] = variables[i];
+    return result;
+}
+
+int clinux_start_program(const char *path, char *const *arguments, char *const *variables,
+    int variable_count, const int *inherited, int count, int errors) {
+    char **environment = environment_with(variables, variable_count);
+    if (environment == NULL) return -1;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    int code = posix_spawn_file_actions_adddup2(&actions, errors, 2);
+    /* A descriptor onto itself is not closed on exec (posix_spawn(3), glibc 2.29). */
+    for (int i = 0; code == 0 && i < count; i++) {
+        code = posix_spawn_file_actions_adddup2(&actions, inherited[i], inherited[i]);
+    }
+    if (code == 0) code = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    if (code == 0) code = posix_spawnattr_setsigmask(&attributes, &none);
+    pid_t pid = -1;
+    if (code == 0) code = posix_spawn(&pid, path, &actions, &attributes, arguments, environment);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    free(environment);
+    if (code == 0) return pid;
+    errno = code;
+    return -1;
 }
 
 const char *clinux_signal_name(int number) {

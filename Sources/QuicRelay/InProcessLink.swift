@@ -55,6 +55,7 @@ extension SignalDescriptor: SignalSource {
         case .hangUp: .hangUp
         case .resize: .resize
         case .resume: .resume
+        case .handOver: .handOver
         case nil: nil
         }
     }

@@ -17,7 +17,7 @@ struct MetricsOptions: NamedOptions {
     /// Starts to serve them if that was asked for, on a thread that is made only then.
     func serve(
         _ service: RelayService, on thread: @autoclosure () -> ServiceThread
-    ) throws -> MetricsServer? {
+    ) throws(SystemError) -> MetricsServer? {
         guard let metricsAddress else { return nil }
         return try MetricsServer(
             on: thread(), at: metricsAddress, of: service,

@@ -14,7 +14,8 @@ struct Serve: ParsableCommand {
             QUIC_RELAY_SESSION_LIMIT, and in the file that --config names. The command line wins \
             over the environment, and both over the file. TERM and INT end the relay, after a \
             drain if --drain-secs is set; a second one ends it at once. HUP makes it read its \
-            file again; one that shows a dashboard goes on headless instead.
+            file again; one that shows a dashboard goes on headless instead. USR2 lets the program \
+            that now stands in a headless relay's place take it over, with all its sessions.
             """)
 
     @OptionGroup var configurationFile: ConfigurationOptions
@@ -23,11 +24,12 @@ struct Serve: ParsableCommand {
     @OptionGroup var operation: OperationOptions
     @OptionGroup var metrics: MetricsOptions
     @OptionGroup var control: ControlOptions
+    @OptionGroup var state: StateOptions
 
     /// Every group of options, in the order in which the help shows them.
     static let optionGroups: [any NamedOptions.Type] = [
         ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, OperationOptions.self,
-        MetricsOptions.self, ControlOptions.self,
+        MetricsOptions.self, ControlOptions.self, StateOptions.self,
     ]
 
     func run() throws {
@@ -38,59 +40,108 @@ struct Serve: ParsableCommand {
             LineLogHandler(format: format, descriptor: STDOUT_FILENO, fallback: STDERR_FILENO)
         }
         OptionSources.misspelledVariables().forEach { QuicRelay.say("warning: \($0)") }
-        let hasDashboard = !operation.noTUI && !isHeadlessForAReason()
         do {
-            // First, while the numbers of what was passed are those of nothing else.
-            let systemd = try SystemdEnvironment.take()
-            let choice = try systemd.sockets.choose(for: socket)
-            // Before any thread is started, which would get the signals otherwise.
-            let signals = try SignalDescriptor()
-            let service = try RelayService(
-                limits, socket: socket, adopting: choice.adopted, logLevel: operation.logLevel)
-            let notifier = try SystemdNotifier.start(
-                service, systemd, choice, logger: logger, logLevel: operation.logLevel)
-            let live = LiveSettings(drainSeconds: operation.drainSecs)
-            let reload = try Reload()
-            let configuration = try reconfiguration(of: service, live)
-            reload.add { configuration.reload() }
-            let log = serviceLog(service, logger, isMuted: hasDashboard)
-            let thread = ServiceThread()
-            defer { thread.stop() }
-            let metrics = try metrics.serve(service, on: thread)
-            var takeover: HeadlessRelay.Takeover?
-            var server: ControlServer?
-            defer { server?.stop() }
-            if hasDashboard {
-                server = try serveControl(
-                    of: service, on: thread, configuration, reload, log)
-                let understudy = try Understudy(
-                    service, limits, logger: logger, logLevel: operation.logLevel,
-                    live, reload, exitStatus: EX_SOFTWARE, systemd: notifier)
-                let outcome = try MainActor.assumeIsolated {
-                    try showDashboard(service, signals, understudy)
-                }
-                switch outcome {
-                case .stop, .detach, .lost: return end(service, notifier)
-                case .terminate where live.drainSeconds == 0: return end(service, notifier)
-                case .terminate: takeover = .endRequested
-                case .hangUp: takeover = .terminalGone
-                case nil: break
-                }
-            }
-            var relay = HeadlessRelay(
-                service, limits, reader: try service.makeEventReader(), signals: signals,
-                logger: logger, logLevel: operation.logLevel, live, reload, after: takeover,
-                systemd: notifier)
-            if let metrics, takeover == nil { self.log(metrics, logger) }
-            log.unmute()
-            if !hasDashboard {
-                server = try serveControl(of: service, on: thread, configuration, reload, log)
-            }
-            relay.run()
+            try run(limits, socket, logger)
         } catch let error as PassedSockets.Mistake {
             QuicRelay.fail(error.description, code: EX_CONFIG)
+        } catch let error as InheritanceError {
+            QuicRelay.fail(error.description, code: EX_UNAVAILABLE)
         } catch let error as SystemError {
             QuicRelay.fail(error.description, code: error.exitCode)
+        }
+    }
+
+    private func run(
+        _ limits: RelayConfiguration, _ socket: SocketConfiguration, _ logger: Logger
+    ) throws {
+        // First, while the numbers of what was passed are those of nothing else.
+        let systemd = try SystemdEnvironment.take()
+        let choice = try systemd.sockets.choose(for: socket)
+        // Before anybody can have put another program in this one's place.
+        let program = try Succession.Program.current(
+            arguments: CommandLine.arguments, variables: systemd.variablesForSuccessor)
+        let inheritance = try Inheritance.take(Environment.value(of: Inheritance.variable))
+        // One that takes over from another relay has no terminal, as that had none.
+        let hasDashboard = !operation.noTUI && inheritance == nil && !isHeadlessForAReason()
+        // Before any thread is started, which would get the signals otherwise.
+        let signals = try SignalDescriptor()
+        let directory = try state.directory(inheritedLock: inheritance?.lock)
+        let initial = try InitialState(inheritance, directory, adopted: choice.adopted)
+        let service = try RelayService(
+            limits, socket: socket, logLevel: operation.logLevel, start: initial.start)
+        if let inheritance {
+            try inheritance.takeOver()
+            service.resume()
+        }
+        let notifier = try SystemdNotifier.start(
+            service, systemd, choice, logger: logger, logLevel: operation.logLevel)
+        let live = LiveSettings(drainSeconds: operation.drainSecs)
+        let reload = try Reload()
+        let configuration = try reconfiguration(of: service, live)
+        reload.add { configuration.reload() }
+        let log = serviceLog(service, logger, isMuted: hasDashboard)
+        initial.report(service.outcome) { fields in
+            if hasDashboard { QuicRelay.say(InitialState.line(fields)) }
+            log.log(.warning, "state_ignored", fields)
+        }
+        let thread = ServiceThread()
+        defer { thread.stop() }
+        let keeper = directory.map { StateKeeper(service, in: $0) }
+        // Whatever is served beside forwarding stands here, in the order in which it starts.
+        let companions = Companions(
+            [
+                metricsCompanion(service, on: thread, log),
+                controlCompanion(service, on: thread, configuration, reload, log),
+            ] + [keeper].compactMap { $0 })
+        let succession = Succession(
+            service, companions: companions, directory: directory, program: program)
+        let ending: HeadlessRelay.Ending
+        var takeover: HeadlessRelay.Takeover?
+        if hasDashboard {
+            try companions.start()
+            let understudy = try Understudy(
+                service, limits, logger: logger, logLevel: operation.logLevel, live, reload,
+                exitStatus: EX_SOFTWARE, systemd: notifier)
+            let outcome = try MainActor.assumeIsolated {
+                try showDashboard(service, signals, understudy)
+            }
+            switch outcome {
+            case .stop, .detach, .lost: return end(service, notifier, companions, keeper, log)
+            case .terminate where live.drainSeconds == 0:
+                return end(service, notifier, companions, keeper, log)
+            case .terminate: takeover = .endRequested
+            case .hangUp: takeover = .terminalGone
+            case nil: break
+            }
+        }
+        var relay = HeadlessRelay(
+            service, limits, reader: try service.makeEventReader(), signals: signals,
+            logger: logger, logLevel: operation.logLevel, live, reload, after: takeover,
+            systemd: notifier, succession: succession)
+        log.unmute()
+        if !hasDashboard { try companions.start() }
+        ending = relay.run()
+        if ending == .stopped { endCompanions(companions, keeper, log) }
+    }
+
+    private func end(
+        _ service: RelayService, _ notifier: SystemdNotifier?, _ companions: Companions,
+        _ keeper: StateKeeper?, _ log: ServiceLog
+    ) {
+        notifier?.ending()
+        service.stop()
+        endCompanions(companions, keeper, log)
+    }
+
+    /// Ends what was served beside forwarding, and writes the last state down.
+    private func endCompanions(
+        _ companions: Companions, _ keeper: StateKeeper?, _ log: ServiceLog
+    ) {
+        companions.stop()
+        do throws(SystemError) {
+            try keeper?.writeLast()
+        } catch {
+            log.log(.warning, "state_not_written", ["error": error.description])
         }
     }
 
@@ -103,15 +154,20 @@ struct Serve: ParsableCommand {
             try OptionSources(commandLine: words), service: service, live: live)
     }
 
-    /// Says where metrics are, which is known only now if the system chose the port.
-    private func log(_ metrics: MetricsServer, _ logger: Logger) {
-        let events = EventLogger(logger, level: operation.logLevel)
-        let isPublic = !metrics.address.ip.isLoopback
-        events.log(
-            .notice, "metrics_served",
-            ["address": "\(metrics.address)"].merging(
-                isPublic ? ["readers": "whoever reaches this address"] : [:]
-            ) { $1 })
+    private func metricsCompanion(
+        _ service: RelayService, on thread: ServiceThread, _ log: ServiceLog
+    ) -> any Companion {
+        let options = metrics
+        return Served { () throws(SystemError) in
+            guard let server = try options.serve(service, on: thread) else { return nil }
+            // Where they are is known only now if the system chose the port.
+            var fields = ["address": "\(server.address)"]
+            if !server.address.ip.isLoopback {
+                fields["readers"] = "whoever reaches this address"
+            }
+            log.log(.notice, "metrics_served", fields)
+            return { server.stop() }
+        }
     }
 
     /// The log of what is served beside forwarding.
@@ -122,18 +178,18 @@ struct Serve: ParsableCommand {
         return ServiceLog(logger, isMuted: isMuted) { service.totals?.logLevel ?? level }
     }
 
-    private func serveControl(
-        of service: RelayService, on thread: ServiceThread, _ configuration: Reconfiguration,
+    private func controlCompanion(
+        _ service: RelayService, on thread: ServiceThread, _ configuration: Reconfiguration,
         _ reload: Reload, _ log: ServiceLog
-    ) throws(SystemError) -> ControlServer? {
-        try control.serve(
-            service, on: thread, sessionLimit: limits.sessionLimit,
-            limits: { configuration.limits }, reload: reload, log: log)
-    }
-
-    private func end(_ service: RelayService, _ notifier: SystemdNotifier?) {
-        notifier?.ending()
-        service.stop()
+    ) -> any Companion {
+        let (options, sessionLimit) = (control, limits.sessionLimit)
+        return Served { () throws(SystemError) in
+            let server = try options.serve(
+                service, on: thread, sessionLimit: sessionLimit,
+                limits: { configuration.limits }, reload: reload, log: log)
+            guard let server else { return nil }
+            return { server.stop() }
+        }
     }
 
     /// Shows the dashboard until it is left; says nothing if it cannot be shown.

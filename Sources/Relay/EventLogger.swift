@@ -113,9 +113,10 @@ extension RelayEvent {
             ["sessions": "\(sessions)"]
         case .logLevelChanged(let from, let to):
             ["from": from.name, "to": to.name]
-        case .offloadDisabled(let code), .receiveFailed(let code):
+        case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code):
             ["error": Errno(code: code).description]
-        case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured:
+        case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured,
+            .stateWritten:
             [:]
         }
     }

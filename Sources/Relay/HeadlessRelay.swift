@@ -25,6 +25,7 @@ public struct HeadlessRelay: ~Copyable {
     private let reload: Reload
     private let takeover: Takeover?
     private let systemd: SystemdNotifier?
+    private let succession: Succession?
     private var events: EventLogger
     private var summaryAt: Instant
     private var summarized = RelayTotals()
@@ -32,12 +33,13 @@ public struct HeadlessRelay: ~Copyable {
 
     /// Takes over a relay that runs and logs what `reader` has not read. With a drain time above 0,
     /// the first request to stop lets running sessions go on for at most that long. A hang-up asks
-    /// for a reload, which does no harm either where it just tells that a terminal is gone.
+    /// for a reload, which does no harm either where it just tells that a terminal is gone. With a
+    /// `succession` it can be asked to hand over.
     public init(
         _ service: RelayService, _ configuration: RelayConfiguration, reader: EventReader,
         signals: consuming SignalDescriptor, logger: Logger, logLevel: LogLevel,
         _ settings: LiveSettings, _ reload: Reload, after takeover: Takeover? = nil,
-        systemd: SystemdNotifier? = nil
+        systemd: SystemdNotifier? = nil, succession: Succession? = nil
     ) {
         self.service = service
         self.systemd = systemd
@@ -46,6 +48,7 @@ public struct HeadlessRelay: ~Copyable {
         self.takeover = takeover
         self.settings = settings
         self.reload = reload
+        self.succession = succession
         // What happened before was shown by the dashboard.
         if takeover != nil { reader.skip() }
         events = EventLogger(logger, level: logLevel, after: takeover == nil ? 0 : nil)
@@ -67,17 +70,29 @@ public struct HeadlessRelay: ~Copyable {
         }
     }
 
-    /// Runs until it is asked to stop.
-    public mutating func run() {
-        let now = MonotonicClock.now()
-        if takeover != .endRequested || beginStop(at: now) { serve() }
-        systemd?.ending()
-        service.stop()
-        for event in reader.take() { events.log(event) }
-        logSummary("stopped", at: MonotonicClock.now())
+    /// How a relay ended.
+    public enum Ending: Equatable, Sendable {
+        /// It was asked to stop, and has.
+        case stopped
+        /// Another process goes on with it.
+        case handedOver
     }
 
-    private mutating func serve() {
+    /// Runs until it is asked to stop, or has handed over.
+    public mutating func run() -> Ending {
+        let now = MonotonicClock.now()
+        var ending = Ending.stopped
+        if takeover != .endRequested || beginStop(at: now) { ending = serve() }
+        if ending == .stopped {
+            systemd?.ending()
+            service.stop()
+        }
+        for event in reader.take() { events.log(event) }
+        logSummary(ending == .stopped ? "stopped" : "handed_over", at: MonotonicClock.now())
+        return ending
+    }
+
+    private mutating func serve() -> Ending {
         while true {
             wait()
             let now = MonotonicClock.now()
@@ -89,9 +104,10 @@ public struct HeadlessRelay: ~Copyable {
             if now >= summaryAt { logSummary("summary", at: now) }
             let request = signals.next()
             if case .hangUp = request { runReload() }
+            if case .handOver = request, handOver() { return .handedOver }
             for line in reload.takeLines() { events.log(line.level, line.name, line.fields) }
-            if case .stop = request, !beginStop(at: now) { break }
-            if let stopAt, now >= stopAt || isDrained { break }
+            if case .stop = request, !beginStop(at: now) { return .stopped }
+            if let stopAt, now >= stopAt || isDrained { return .stopped }
         }
     }
 
@@ -99,6 +115,33 @@ public struct HeadlessRelay: ~Copyable {
         systemd?.reloading()
         reload.run()
         systemd?.reloaded()
+    }
+
+    /// Hands over to the program that stands in this one's place by now; says no if the relay goes
+    /// on here.
+    private mutating func handOver() -> Bool {
+        guard let succession else {
+            events.log(.warning, "handover_refused", ["reason": "this relay cannot be handed over"])
+            return false
+        }
+        guard stopAt == nil else {
+            events.log(.warning, "handover_refused", ["reason": "the relay is draining"])
+            return false
+        }
+        events.log(.notice, "handover_started", [:])
+        let outcome = succession.run(
+            meanwhile: {
+                for event in reader.take() { events.log(event) }
+                return !signals.isReadable
+            }, willEnd: { _ = systemd?.handOver(to: $0) })
+        switch outcome {
+        case .handedOver(let process):
+            events.log(.notice, "handover_done", ["process": "\(process)"])
+            return true
+        case .failed(let reason):
+            events.log(.error, "handover_failed", ["reason": reason, "relay": "goes on"])
+            return false
+        }
     }
 
     /// Starts to drain; says no where there is nothing to wait for.
@@ -142,7 +185,7 @@ public struct HeadlessRelay: ~Copyable {
 
     private func logStart(_ configuration: RelayConfiguration) {
         let socket = service.socket
-        let memory = RelayService.byteCount(configuration)
+        let memory = RelayService.byteCount(configuration, keepsState: service.keepsState)
         events.log(
             .notice, "listening",
             [

@@ -3,7 +3,8 @@ internal import Glibc
 internal import RelayCore
 internal import Synchronization
 
-/// Where the worker and everybody else meet, and the only place.
+/// Where the worker and everybody else meet; only who keeps its state meets it elsewhere
+/// (`CheckpointExchange`).
 ///
 /// The worker never waits here: it tries each lock and comes back in its next turn if somebody has
 /// it. The others hold the locks for as long as it takes to copy something. Besides the locks there
@@ -29,8 +30,12 @@ final class Mailbox: Sendable {
         eventLimit * MemoryLayout<RecordedEvent>.stride
         + commandLimit * MemoryLayout<RelayCommand>.stride
 
+    /// Events that others than the worker found out about and that wait to be recorded.
+    static let noteLimit = 16
+
     struct Letters {
         var commands: [RelayCommand] = []
+        fileprivate var notes: [RelayEvent] = []
         /// A ring: an event is at its number modulo the limit.
         fileprivate var events: [RecordedEvent]
         /// The number of the latest event.
@@ -43,6 +48,7 @@ final class Mailbox: Sendable {
             let none = RecordedEvent(sequence: 0, time: .origin, suppressed: 0, event: .drained)
             events = Array(repeating: none, count: Mailbox.eventLimit)
             commands.reserveCapacity(Mailbox.commandLimit)
+            notes.reserveCapacity(Mailbox.noteLimit)
             readers.reserveCapacity(Mailbox.readerLimit)
         }
 
@@ -97,25 +103,30 @@ final class Mailbox: Sendable {
         // At its end, and only then, the worker waits: a command that was left before the end was
         // asked for is applied before it.
         let isLast = wantsStop.load(ordering: .relaxed)
-        let commands =
+        let letters =
             isLast
-            ? withLetters(Mailbox.takeCommands)
-            : letters.withLockIfAvailable(Mailbox.takeCommands)
-        for command in commands ?? [] { engine.apply(command, at: now) }
+            ? withLetters(Mailbox.takeLetters) : letters.withLockIfAvailable(Mailbox.takeLetters)
+        for command in letters?.commands ?? [] { engine.apply(command, at: now) }
+        for event in letters?.notes ?? [] { engine.note(event, at: now) }
         if isLast { return .stop }
-        guard commands != nil else {
+        guard letters != nil else {
             hasWork.store(true, ordering: .relaxed)
             return .nothing
         }
         return fillPicture(from: engine, at: now)
     }
 
-    private static func takeCommands(_ letters: inout sending Letters) -> sending [RelayCommand] {
-        guard !letters.commands.isEmpty else { return [] }
+    private static func takeLetters(
+        _ letters: inout sending Letters
+    ) -> sending (commands: [RelayCommand], notes: [RelayEvent]) {
+        guard !(letters.commands.isEmpty && letters.notes.isEmpty) else { return ([], []) }
         var commands: [RelayCommand] = []
+        var notes: [RelayEvent] = []
         commands += letters.commands
+        notes += letters.notes
         letters.commands.removeAll(keepingCapacity: true)
-        return commands
+        letters.notes.removeAll(keepingCapacity: true)
+        return (commands, notes)
     }
 
     /// Fills the next part of a picture if one is wanted: the dashboard's first, the others' in the
@@ -214,6 +225,17 @@ final class Mailbox: Sendable {
         let isTaken = withLetters { letters in
             guard letters.commands.count < Mailbox.commandLimit else { return false }
             letters.commands.append(command)
+            return true
+        }
+        hasWork.store(true, ordering: .relaxed)
+        return isTaken ?? false
+    }
+
+    /// Leaves an event for the worker to record; says whether there was room.
+    func note(_ event: RelayEvent) -> Bool {
+        let isTaken = withLetters { letters in
+            guard letters.notes.count < Mailbox.noteLimit else { return false }
+            letters.notes.append(event)
             return true
         }
         hasWork.store(true, ordering: .relaxed)

@@ -4,9 +4,37 @@ public import RelayCore
 /// The clock that the relay lives by: never set back, and not stopped by anything but the machine
 /// (CLOCK_MONOTONIC, clock_gettime(2)).
 public enum MonotonicClock {
+    /// How long before the machine's start moments are counted from, some 36 years: what happened
+    /// before a restart of the machine has its moments, too.
+    private static let originNanoseconds: UInt64 = 1 << 60
+
     /// The present moment. Read once for each batch.
     @inline(__always)
-    public static func now() -> Instant { read(CLOCK_MONOTONIC) }
+    public static func now() -> Instant {
+        read(CLOCK_MONOTONIC).advanced(byNanoseconds: originNanoseconds)
+    }
+
+    /// What both clocks show, and since which start of the machine.
+    static func reading() -> ClockReading {
+        ClockReading(
+            boot: boot, now: now(), unixNanoseconds: read(CLOCK_REALTIME).nanoseconds)
+    }
+
+    /// The machine's own name for its present start (random(4)). Where it has none every start of
+    /// the relay counts as one of the machine: then the wall clock tells how long ago things were.
+    private static let boot: BootID = {
+        let path = "/proc/sys/kernel/random/boot_id"
+        do throws(SystemError) {
+            let text = try FileDescriptor(opening: path, O_RDONLY).readAll(path, limit: 64)
+            if let id = SessionID(text: text.span, at: 0) {
+                return BootID(high: id.high, low: id.low)
+            }
+        } catch {
+            // As where the file says something else.
+        }
+        var random = SystemRandomNumberGenerator()
+        return BootID(high: random.next(), low: random.next())
+    }()
 
     /// Milliseconds since 1970, for what people read (CLOCK_REALTIME).
     static func unixMilliseconds() -> Int64 {

@@ -20,9 +20,10 @@ struct ReceiveBuffers: ~Copyable {
     /// The batch that is filled.
     private(set) var batch = ReceiveBatch()
     /// The addresses that datagrams were sent to.
-    private(set) var locals = LocalAddresses()
+    private(set) var locals: LocalAddresses
 
-    init() {
+    init(locals: consuming LocalAddresses = LocalAddresses()) {
+        self.locals = locals
         let count = ReceiveBatch.slotLimit
         unsafe headers = FixedStorage(count: count, repeating: clinux_mmsghdr())
         unsafe vectors = FixedStorage(count: count, repeating: iovec())

@@ -26,7 +26,20 @@ public final class RelayService: Sendable {
     public let socket: SocketStatus
     /// The worker's, and open until `stop` returns: for handing on a copy.
     let descriptor: Int32
+    /// Since when this relay runs.
+    public let startedAt: Instant
+    /// What came of the state that it began with.
+    public let outcome: RestorationOutcome
+    /// Whether it keeps a checkpoint of its state.
+    public let keepsState: Bool
+    /// How many sessions of another relay it went on with.
+    public var restoredSessions: Int {
+        if case .restored(let restoration) = outcome { restoration.sessions } else { 0 }
+    }
+
+    let configuration: RelayConfiguration
     private let mailbox: Mailbox
+    private let exchange: CheckpointExchange
     private let thread: SystemThread
 
     /// The longest that the worker waits in the kernel. It bounds how late a deadline is met and a
@@ -34,23 +47,32 @@ public final class RelayService: Sendable {
     /// an idle relay about 0.01 % of a core.
     static let longestWaitNanoseconds = 100 * Nanoseconds.perMillisecond
 
-    /// The memory that a relay takes when all of its tables and buffers are full, in bytes.
-    public static func byteCount(_ configuration: RelayConfiguration) -> Int {
-        RelayEngine.byteCount(configuration: configuration) + ReceiveBatch.byteCount
+    /// The memory that a relay takes when all of its tables and buffers are full, in bytes; that of
+    /// a checkpoint, too, if it keeps one.
+    public static func byteCount(
+        _ configuration: RelayConfiguration, keepsState: Bool = false
+    ) -> Int {
+        let limit = configuration.sessionLimit
+        return RelayEngine.byteCount(configuration: configuration) + ReceiveBatch.byteCount
             + TransmitPlan.byteCount + Mailbox.byteCount
-            + RelaySnapshot.byteCount(sessionLimit: configuration.sessionLimit)
+            + RelaySnapshot.byteCount(sessionLimit: limit)
+            + (keepsState ? RelayCheckpoint.byteCount(sessionLimit: limit) : 0)
     }
 
-    /// Opens the socket, or adopts one that somebody else opened, and starts to relay.
+    /// Opens the socket, or takes one over, and starts to relay.
     public init(
         _ configuration: RelayConfiguration, socket socketConfiguration: SocketConfiguration,
-        adopting descriptor: Int32? = nil, logLevel: LogLevel
+        logLevel: LogLevel, start: RelayStart = RelayStart()
     ) throws(SystemError) {
-        let opened =
-            if let descriptor {
-                try DatagramSocket.open(socketConfiguration, adopting: descriptor)
-            } else { try DatagramSocket.open(socketConfiguration) }
+        let opened: DatagramSocket
+        if let adopted = start.socket {
+            opened = try DatagramSocket.open(socketConfiguration, adopting: adopted)
+        } else {
+            opened = try DatagramSocket.open(socketConfiguration)
+        }
         let mailbox = Mailbox(sessionLimit: configuration.sessionLimit)
+        let exchange = try CheckpointExchange(startsPaused: start.startsPaused)
+        if start.keepsState { exchange.keep(sessionLimit: configuration.sessionLimit) }
         socket = SocketStatus(
             address: opened.boundAddress,
             isDualStack: opened.isDualStack,
@@ -59,11 +81,26 @@ public final class RelayService: Sendable {
             canSegment: opened.canSegment)
         self.mailbox = mailbox
         self.descriptor = opened.descriptor
-        let handover = Handover(opened)
+        self.exchange = exchange
+        self.configuration = configuration
+        keepsState = start.keepsState
+        startedAt = MonotonicClock.now()
+        opened.setReceiveTimeout(nanoseconds: RelayService.longestWaitNanoseconds)
+        let started = StartedEngine(
+            configuration, logLevel, start, boundTo: opened.boundAddress,
+            isWildcard: opened.isWildcard)
+        outcome = started.outcome
+        let handover = Handover(Beginning(socket: opened, started: started))
         thread = try SystemThread(name: "relay-worker") {
-            guard let socket = handover.take() else { return }
-            RelayService.run(socket, configuration, logLevel, mailbox)
+            guard let beginning = handover.take() else { return }
+            RelayService.run(beginning, mailbox, exchange)
         }
+    }
+
+    /// What the worker's thread begins with.
+    private struct Beginning: ~Copyable {
+        var socket: DatagramSocket
+        var started: StartedEngine
     }
 
     /// Makes a reader of the relay's events from the first one on, as far as they are kept: the
@@ -107,6 +144,54 @@ public final class RelayService: Sendable {
 
     /// What is kept of the events after one, oldest first.
     func events(after sequence: UInt64) -> [RecordedEvent] { mailbox.events(after: sequence) }
+    // MARK: Its state
+
+    /// How long a checkpoint may take until it counts as not to be had: a worker that has this much
+    /// to do in a few turns is stuck.
+    private static let checkpointMilliseconds: Int32 = 5_000
+
+    /// Encodes the relay's state as of now; says no if nothing has changed since the last one and
+    /// `ifChanged`, and nothing if there is none to be had. To be called by one thread at a time.
+    func encodeState(into bytes: inout [UInt8], ifChanged: Bool) -> Bool? {
+        exchange.want(pausing: false)
+        thread.interrupt()
+        guard exchange.wait(pausing: false, milliseconds: RelayService.checkpointMilliseconds)
+        else { return nil }
+        return exchange.encode(into: &bytes, ifChanged: ifChanged)
+    }
+
+    /// Encodes the state that the relay ended with.
+    func encodeLastState(into bytes: inout [UInt8]) -> Bool {
+        exchange.encode(into: &bytes, ifChanged: false)
+    }
+
+    /// Stops receiving and encodes the relay's state; says no if that is not to be had in time.
+    /// What comes waits in the socket until `resume`, or for somebody else.
+    func pause(encodingInto bytes: inout [UInt8]) -> Bool {
+        exchange.keep(sessionLimit: configuration.sessionLimit)
+        exchange.want(pausing: true)
+        thread.interrupt()
+        return exchange.wait(pausing: true, milliseconds: RelayService.checkpointMilliseconds)
+            && exchange.encode(into: &bytes, ifChanged: false)
+    }
+
+    /// Goes on after a pause, or begins.
+    public func resume() {
+        exchange.resume(ending: false)
+    }
+
+    /// Ends a relay that pauses, without another look at the socket. To be called once.
+    func endPaused() {
+        exchange.resume(ending: true)
+        thread.join()
+    }
+
+    /// Lets the relay record an event that somebody else found out about.
+    @discardableResult
+    func note(_ event: RelayEvent) -> Bool {
+        defer { thread.interrupt() }
+        return mailbox.note(event)
+    }
 
     /// Ends the relay and waits until its last batch is sent. To be called once.
     public func stop() {
@@ -116,36 +201,67 @@ public final class RelayService: Sendable {
     }
 
     private static func run(
-        _ socket: consuming DatagramSocket, _ configuration: RelayConfiguration,
-        _ logLevel: LogLevel, _ mailbox: Mailbox
+        _ beginning: consuming Beginning, _ mailbox: Mailbox, _ exchange: CheckpointExchange
     ) {
-        var random = SystemRandomNumberGenerator()
-        socket.setReceiveTimeout(nanoseconds: longestWaitNanoseconds)
-        let engine = RelayEngine(
-            configuration: configuration, logLevel: logLevel,
-            secret: (random.next(), random.next()), at: MonotonicClock.now())
-        let family = socket.family
-        let address = socket.boundAddress
-        let canSegment = socket.canSegment
+        let family = beginning.socket.family
+        let address = beginning.socket.boundAddress
+        let canSegment = beginning.socket.canSegment
         var worker = Worker(
-            calls: socket, family: family, address: address, usesOffload: canSegment,
-            engine: engine)
-        var eventCursor: UInt64 = 0
-        var totalsAt = Instant.origin
+            calls: beginning.socket, family: family, address: address, usesOffload: canSegment,
+            engine: beginning.started.engine, locals: beginning.started.locals)
+        var publication = Publication(mailbox)
+        if exchange.request == .pause, !exchange.waitPaused() { return }
         var request = Mailbox.Request.nothing
         while request != .stop {
             let failure = worker.turn(waits: request == .nothing, clock: MonotonicClock.now)
             let now = MonotonicClock.now()
             if let failure { recover(from: failure, &worker.engine, at: now) }
             request = mailbox.mayHaveWork ? mailbox.work(for: &worker.engine, at: now) : .nothing
-            let isDue = now >= totalsAt || request == .stop
             if request == .stop { worker.noteReceiveDrops(at: now) }
-            if isDue || worker.engine.hasEvents(after: eventCursor) {
-                mailbox.publish(
-                    from: worker.engine, after: &eventCursor,
-                    totals: isDue ? worker.engine.currentTotals(at: now) : nil)
-                if isDue { totalsAt = now.advanced(byNanoseconds: Nanoseconds.perSecond) }
+            publication.publish(worker.engine, isLast: request == .stop, at: now)
+            switch exchange.request {
+            case .nothing: break
+            case .fill:
+                if exchange.fill(from: worker, at: now), request == .nothing {
+                    request = .fillPicture
+                }
+            case .pause:
+                worker.noteReceiveDrops(at: now)
+                publication.publish(worker.engine, isLast: true, at: now)
+                exchange.fillLast(from: worker, at: now)
+                exchange.notePause()
+                guard exchange.waitPaused() else { return }
             }
+        }
+        exchange.fillLast(from: worker, at: MonotonicClock.now())
+    }
+
+    /// How often the last events are tried to be handed on, a millisecond apart.
+    private static let lastTries = 50
+
+    /// Hands on events and, once a second, totals.
+    private struct Publication {
+        private let mailbox: Mailbox
+        private var eventCursor: UInt64 = 0
+        private var totalsAt = Instant.origin
+
+        init(_ mailbox: Mailbox) {
+            self.mailbox = mailbox
+        }
+
+        mutating func publish(_ engine: borrowing RelayEngine, isLast: Bool, at now: Instant) {
+            let isDue = now >= totalsAt || isLast
+            guard isDue || engine.hasEvents(after: eventCursor) else { return }
+            mailbox.publish(
+                from: engine, after: &eventCursor,
+                totals: isDue ? engine.currentTotals(at: now) : nil)
+            // Somebody may read just now; there is no next turn after the last.
+            for _ in 0..<RelayService.lastTries where isLast && engine.hasEvents(after: eventCursor)
+            {
+                _ = usleep(1_000)
+                mailbox.publish(from: engine, after: &eventCursor, totals: nil)
+            }
+            if isDue { totalsAt = now.advanced(byNanoseconds: Nanoseconds.perSecond) }
         }
     }
 

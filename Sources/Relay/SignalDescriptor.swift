@@ -14,6 +14,8 @@ public struct SignalDescriptor: ~Copyable, Sendable {
         case hangUp
         /// The terminal has another size (WINCH).
         case resize
+        /// Hand over to the program that now stands in this one's place (USR2).
+        case handOver
         /// The process goes on after it was stopped (CONT).
         case resume
     }
@@ -26,7 +28,7 @@ public struct SignalDescriptor: ~Copyable, Sendable {
         var signals = sigset_t()
         // Sound: these calls read and write the one set that they are given.
         unsafe sigemptyset(&signals)
-        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGWINCH, SIGCONT]
+        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2, SIGWINCH, SIGCONT]
         where clinux_is_ignored(signal) == 0 {
             unsafe sigaddset(&signals, signal)
         }
@@ -38,11 +40,19 @@ public struct SignalDescriptor: ~Copyable, Sendable {
     /// Readable, for poll(2), when a signal has come.
     public var number: Int32 { file.number }
 
+    /// Whether one has come.
+    var isReadable: Bool {
+        var entry = pollfd(fd: file.number, events: Int16(POLLIN), revents: 0)
+        // Sound: there is one entry.
+        return unsafe poll(&entry, 1, 0) == 1
+    }
+
     /// The next request, if there is one.
     public func next() -> Request? {
         switch clinux_read_signal(file.number) {
         case ...0: nil
         case SIGHUP: .hangUp
+        case SIGUSR2: .handOver
         case SIGWINCH: .resize
         case SIGCONT: .resume
         default: .stop

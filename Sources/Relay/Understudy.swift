@@ -38,7 +38,7 @@ public final class Understudy: Sendable {
                 service, configuration, reader: reader, signals: signals, logger: logger,
                 logLevel: logLevel, settings, reload, after: .dashboardCrashed(signal: signal),
                 systemd: systemd)
-            relay.run()
+            _ = relay.run()
             _exit(exitStatus)
         }
     }

@@ -5,7 +5,7 @@ internal import RelayCore
 /// This is a datagram's whole way, and everything on it is allocated before the first one comes.
 struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     private var calls: Calls
-    private var receiver = ReceiveBuffers()
+    private var receiver: ReceiveBuffers
     private var sender: SendBuffers
     private var plan = TransmitPlan()
     private var knownLocals = 1
@@ -19,8 +19,10 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
 
     init(
         calls: consuming Calls, family: SocketFamily, address: TransportAddress,
-        usesOffload: Bool, engine: consuming RelayEngine
+        usesOffload: Bool, engine: consuming RelayEngine,
+        locals: consuming LocalAddresses = LocalAddresses()
     ) {
+        receiver = ReceiveBuffers(locals: locals)
         self.calls = calls
         self.address = address
         self.engine = engine
@@ -51,6 +53,17 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
         isBehind = now >= engine.nextDeadline
         if now >= dropsDueAt { noteReceiveDrops(at: now) }
         return failure
+    }
+
+    /// Writes the next part of a checkpoint and says whether it is complete.
+    func fill(_ checkpoint: inout RelayCheckpoint, at now: Instant) -> Bool {
+        guard engine.fill(&checkpoint, at: now) else { return false }
+        checkpoint.setLocal(address.ip, number: 0)
+        for number in 1..<receiver.locals.count {
+            checkpoint.setLocal(
+                receiver.locals[LocalAddress(number: UInt16(number))], number: number)
+        }
+        return true
     }
 
     /// Accounts for what the system dropped before we could read it.

@@ -114,6 +114,8 @@ extension RelayEvent {
         case .sessionDiagnosed: 18
         case .sessionsRestored: 19
         case .reconfigured: 20
+        case .stateNotWritten: 21
+        case .stateWritten: 22
         }
     }
 

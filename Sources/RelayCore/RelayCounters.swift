@@ -108,16 +108,14 @@ public struct RelayCounters: ~Copyable, Sendable {
 }
 
 extension RelayCounters {
-    /// A copy, for a picture of the relay.
-    func copy() -> RelayCounters {
-        var copy = RelayCounters()
+    /// Writes them over others, for a checkpoint.
+    func copy(into copy: inout RelayCounters) {
         copy.received = received
         copy.forwarded = forwarded
         copy.replied = replied
         for reason in DropReason.allCases {
             copy.drops[Int(reason.rawValue)] = drops(reason)
         }
-        return copy
     }
 
     func write(to writer: inout CheckpointWriter) {

@@ -146,6 +146,7 @@ public struct RelayEngine: ~Copyable {
     /// Tells an address of our own, with the port that the relay listens on: a registration that
     /// claims to come from it is refused, since whatever is sent there would come back here.
     public mutating func addOwnAddress(_ address: TransportAddress) {
+        for number in 0..<ownAddressCount where ownAddresses[number] == address { return }
         guard ownAddressCount < RelayEngine.ownAddressLimit else { return }
         ownAddresses[ownAddressCount] = address
         ownAddressCount += 1

@@ -162,6 +162,10 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     case commandFailed(SessionID)
     /// The relay goes on with the sessions of another one, which left them so long ago.
     case sessionsRestored(count: Int, ageNanoseconds: UInt64)
+    /// The relay's state could not be written down; it is tried again.
+    case stateNotWritten(errno: Int32)
+    /// It is written down again.
+    case stateWritten
     /// The relay takes no new sessions.
     case drainStarted(sessions: Int)
     /// Draining, and no session has two live peers any more.
@@ -193,6 +197,8 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
         case .quarantineEnded: "quarantine_ended"
         case .commandFailed: "command_failed"
         case .sessionsRestored: "sessions_restored"
+        case .stateNotWritten: "state_not_written"
+        case .stateWritten: "state_written"
         case .drainStarted: "drain_started"
         case .drained: "drained"
         case .logLevelChanged: "log_level_changed"
@@ -208,13 +214,15 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
         case .connectionAttempted(_, _, _, let attempt): attempt > 1 ? .info : .debug
         case .peerValidated, .quarantineEnded: .debug
         case .sessionOpened, .sessionPaired, .peerRebound, .peerReplaced, .peerLeft,
-            .connectionEstablished, .sessionEnded:
+            .connectionEstablished, .sessionEnded, .stateWritten:
             .info
         case .sessionDiagnosed(_, let diagnosis): diagnosis.kind.level
         case .evictionUndone, .sessionsRestored, .drainStarted, .drained, .logLevelChanged,
             .reconfigured:
             .notice
-        case .registrationRefused, .commandFailed, .offloadDisabled, .receiveFailed: .warning
+        case .registrationRefused, .commandFailed, .offloadDisabled, .receiveFailed,
+            .stateNotWritten:
+            .warning
         }
     }
 
@@ -229,8 +237,8 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
             .sessionEnded(let id, _, _, _, _),
             .evictionUndone(let id), .quarantineEnded(let id), .commandFailed(let id):
             id
-        case .sessionsRestored, .drainStarted, .drained, .logLevelChanged, .reconfigured,
-            .offloadDisabled, .receiveFailed:
+        case .sessionsRestored, .stateNotWritten, .stateWritten, .drainStarted, .drained,
+            .logLevelChanged, .reconfigured, .offloadDisabled, .receiveFailed:
             nil
         }
     }

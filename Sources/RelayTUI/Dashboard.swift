@@ -120,6 +120,9 @@ public final class Dashboard {
             resize()
         case .hangUp: outcome = .hangUp
         case .stop: outcome = .terminate
+        case .handOver:
+            // A terminal has one owner, and the new program could not have this one.
+            model.say("no hand-over (SIGUSR2) while the relay shows a dashboard itself")
         }
     }
 

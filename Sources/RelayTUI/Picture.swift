@@ -152,6 +152,8 @@ public nonisolated enum DashboardSignal: Sendable {
     case hangUp
     /// The process is asked to end.
     case stop
+    /// It is asked to hand over to another one.
+    case handOver
 }
 
 /// Where signals come from.

@@ -171,11 +171,12 @@ import Testing
             .evictionUndone(id), .quarantineEnded(id), .commandFailed(id),
             .drainStarted(sessions: 1), .drained, .logLevelChanged(from: .info, to: .debug),
             .reconfigured, .offloadDisabled(errno: 1), .receiveFailed(errno: 1),
-            .sessionsRestored(count: 1, ageNanoseconds: 1),
+            .sessionsRestored(count: 1, ageNanoseconds: 1), .stateNotWritten(errno: 1),
+            .stateWritten,
         ]
         #expect(Set(events.map(\.name)).count == events.count)
         #expect(events.filter { $0.session == id }.count == 14)
-        #expect(events.filter { $0.session == nil }.count == 7)
+        #expect(events.filter { $0.session == nil }.count == 9)
     }
 
     @Test func everyReasonAndLevelHasANameOfItsOwn() {

@@ -20,7 +20,8 @@ extension TestRelay {
         var checkpoint = RelayCheckpoint(sessionLimit: engine.configuration.sessionLimit)
         while !engine.fill(&checkpoint, at: now) {}
         var bytes: [UInt8] = []
-        checkpoint.encode(into: &bytes, locals: locals, at: reading())
+        for (number, local) in locals.enumerated() { checkpoint.setLocal(local, number: number) }
+        checkpoint.encode(into: &bytes, at: reading())
         return bytes
     }
 

@@ -255,7 +255,12 @@ struct Checker {
             }
             claim.isSightLost = old?.isSightLost ?? false
             if row.place == .quarantined { claim.evictedAt = old?.evictedAt ?? now }
-            for (side, peer) in [(Side.a, row.a), (Side.b, row.b)] where peer.isBound {
+            for (side, peer) in [(Side.a, row.a), (Side.b, row.b)] {
+                guard peer.isBound else {
+                    // It left without our being told: with it went what was seen of the session.
+                    if old?[side] != nil { claim.isSightLost = true }
+                    continue
+                }
                 var slot = freshSlot(peer.address, at: now)
                 if let known = old?[side], known.address == peer.address { slot = known }
                 slot.heardAt = peer.lastHeard

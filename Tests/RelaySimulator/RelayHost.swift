@@ -93,7 +93,7 @@ struct RelayHost: ~Copyable {
         var checkpoint = RelayCheckpoint(sessionLimit: limits.sessions)
         while !engine.fill(&checkpoint, at: reading.now) {}
         var bytes: [UInt8] = []
-        checkpoint.encode(into: &bytes, locals: [], at: reading)
+        checkpoint.encode(into: &bytes, at: reading)
         return bytes
     }
 

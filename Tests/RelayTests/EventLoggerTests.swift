@@ -96,6 +96,11 @@ struct EventLoggerTests {
             "notice sessions_restored age_ms=1999 count=7"
         ),
         (.reconfigured, "notice reconfigured"),
+        (
+            .stateNotWritten(errno: 28),
+            #"warning state_not_written error="No space left on device""#
+        ),
+        (.stateWritten, "info state_written"),
     ]
 
     /// A new case fails to compile here: give it a line above.
@@ -122,6 +127,8 @@ struct EventLoggerTests {
         case .receiveFailed: 18
         case .sessionsRestored: 19
         case .reconfigured: 20
+        case .stateNotWritten: 21
+        case .stateWritten: 22
         }
     }
 
@@ -164,7 +171,7 @@ struct EventLoggerTests {
     @Test func everyEventHasItsLine() {
         // Some events have a line for each of their forms.
         let numbers = EventLoggerTests.lines.map { EventLoggerTests.number($0.event) }
-        #expect(numbers == numbers.sorted() && Set(numbers) == Set(0..<21))
+        #expect(numbers == numbers.sorted() && Set(numbers) == Set(0..<23))
         for (event, line) in EventLoggerTests.lines {
             var logger = logger(.debug)
             logger.log(recorded(event))

@@ -274,3 +274,37 @@ final class UnixReceiver: Sendable {
         return (String(decoding: message.bytes.prefix(count), as: UTF8.self), passed)
     }
 }
+
+/// The names in a directory, in order; none if it is no directory.
+func entries(of path: String) -> [String] {
+    guard let directory = unsafe opendir(path) else { return [] }
+    defer { unsafe closedir(directory) }
+    var names: [String] = []
+    while let entry = unsafe readdir(directory) {
+        let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { name in
+            unsafe name.withMemoryRebound(to: CChar.self, capacity: 256) {
+                unsafe String(cString: $0)
+            }
+        }
+        if name != "." && name != ".." { names.append(name) }
+    }
+    return names.sorted()
+}
+
+/// A file's permissions.
+func mode(of path: String) -> mode_t {
+    var status = stat()
+    return unsafe stat(path, &status) == 0 ? status.st_mode & 0o777 : 0
+}
+
+/// Makes a directory for its owner; says whether that worked.
+func makeDirectory(_ path: String) -> Bool { unsafe mkdir(path, 0o700) == 0 }
+
+/// Makes a symbolic link; says whether that worked.
+func makeLink(_ path: String, to target: String) -> Bool { unsafe symlink(target, path) == 0 }
+
+/// Removes a file, or a directory with everything in it.
+func removeAll(_ path: String) {
+    for name in entries(of: path) { removeAll(path + "/" + name) }
+    if unsafe unlink(path) != 0 { _ = unsafe rmdir(path) }
+}

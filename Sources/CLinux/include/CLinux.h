@@ -65,6 +65,16 @@ void clinux_remove_signal_stack(void *_Nullable memory);
 /* Waits until something other than 0 is written to an eventfd, and returns that. */
 int clinux_wait_for_word(int fd);
 
+/* A file in memory alone, closed on exec (memfd_create(2)). */
+int clinux_memory_file(const char *name);
+/* Starts a program (posix_spawn(3)) with this process's environment and `variable_count` more,
+ * "NAME=…", in place of those with their names. It gets no signal held back, standard output as it is, `errors` as
+ * its standard error, and of the other descriptors those that are `inherited`, under their numbers.
+ * Returns its process id, or -1 with errno. */
+int clinux_start_program(const char *path, char *_Nullable const *_Nonnull arguments,
+    char *_Nullable const *_Nonnull variables, int variable_count, const int *inherited, int count,
+    int errors);
+
 /* A signal's name without SIG, such as SEGV. */
 const char *clinux_signal_name(int number);
 

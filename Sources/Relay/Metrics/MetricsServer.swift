@@ -16,6 +16,8 @@ public final class MetricsServer: Sendable {
 
     /// Where it listens.
     public let address: TransportAddress
+    private let listener: any Channel
+    private let clients: MetricsClients
 
     /// Starts to listen. `version` is what the build's metric tells.
     public init(
@@ -42,6 +44,8 @@ public final class MetricsServer: Sendable {
             ).wait()
             let port = UInt16(listener.localAddress?.port ?? Int(address.port))
             self.address = TransportAddress(ip: address.ip, port: port)
+            self.listener = listener
+            self.clients = clients
         } catch let error as IOError {
             throw SystemError(
                 operation: "--metrics", subject: address.description,
@@ -52,6 +56,18 @@ public final class MetricsServer: Sendable {
     }
 }
 
+extension MetricsServer {
+    /// Ends it, and disconnects whoever is there. To be called once.
+    public func stop() {
+        do {
+            try listener.close().wait()
+        } catch {
+            // A service thread that was stopped first has closed it.
+        }
+        clients.closeAll()
+    }
+}
+
 /// Who is connected, in the order in which they came.
 private final class MetricsClients: Sendable {
     private let limit: Int
@@ -59,6 +75,10 @@ private final class MetricsClients: Sendable {
 
     init(limit: Int) {
         self.limit = limit
+    }
+
+    func closeAll() {
+        for channel in channels.withLock({ $0 }) { channel.close(promise: nil) }
     }
 
     /// Takes a new one in; the oldest makes room for it if need be.

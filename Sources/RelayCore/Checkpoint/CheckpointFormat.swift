@@ -11,6 +11,7 @@ enum CheckpointFormat {
     static let lengthOffset = 16
     static let checksumOffset = 24
     static let contentOffset = 32
+    static let sessionCountOffset = contentOffset + 56
     /// From the clocks to the number of local addresses.
     static let headerBytes = contentOffset + 80
     /// What the counters, tallies and histograms take.
@@ -43,23 +44,20 @@ enum CheckpointFormat {
 }
 
 extension RelayCheckpoint {
-    /// Writes the checkpoint into `bytes`, whose memory is used again. `locals` are the addresses
-    /// that `LocalAddress` numbers; the first one is what the socket is bound to.
-    public func encode(
-        into bytes: inout [UInt8], locals: [IPAddress], at reading: ClockReading
-    ) {
+    /// Writes the checkpoint into `bytes`, whose memory is used again.
+    public func encode(into bytes: inout [UInt8], at reading: ClockReading) {
         var writer = CheckpointWriter(reusing: bytes)
         bytes = []
         writer.reserve(
             CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes
-                + locals.count * CheckpointFormat.ipBytes
+                + localCount * CheckpointFormat.ipBytes
                 + sessionCount * CheckpointFormat.sessionBytes)
-        writeHeader(to: &writer, locals: locals, at: reading)
+        writeHeader(to: &writer, at: reading)
         counters.write(to: &writer)
         rebinds.write(to: &writer)
         handshakeRoundTrips.write(to: &writer)
         sessionLives.write(to: &writer)
-        for local in locals { writer.write(local) }
+        for number in 0..<localCount { writer.write(locals[number]) }
         for number in 0..<sessionCount { sessions[number].write(to: &writer) }
         writer.overwrite(
             at: CheckpointFormat.lengthOffset, UInt64(truncatingIfNeeded: writer.bytes.count))
@@ -69,9 +67,7 @@ extension RelayCheckpoint {
         bytes = writer.bytes
     }
 
-    private func writeHeader(
-        to writer: inout CheckpointWriter, locals: [IPAddress], at reading: ClockReading
-    ) {
+    private func writeHeader(to writer: inout CheckpointWriter, at reading: ClockReading) {
         writer.write(CheckpointFormat.magic)
         writer.write(CheckpointFormat.version)
         writer.write(UInt32(CheckpointFormat.sessionBytes))
@@ -86,7 +82,7 @@ extension RelayCheckpoint {
         writer.write(secret.0)
         writer.write(secret.1)
         writer.write(UInt64(sessionCount))
-        writer.write(UInt64(locals.count))
+        writer.write(UInt64(localCount))
         // Eight bytes to spare keep the parts that follow at multiples of 16.
         writer.write(UInt64(0))
     }
@@ -207,6 +203,15 @@ extension PeerRecord {
     }
 }
 
+extension HandshakeTimeline {
+    /// Whether nothing came before the first Initial, if one was seen.
+    fileprivate var isInOrder: Bool {
+        [answeredAt, flightAt, handshakeAt, establishedAt].allSatisfy {
+            $0 == .origin || $0 >= initialAt
+        }
+    }
+}
+
 extension SessionSight {
     func write(to writer: inout CheckpointWriter) {
         writer.write(timeline.initialAt)
@@ -258,7 +263,10 @@ extension SessionSight {
         let diagnosis = DiagnosisKind(rawValue: reader.read())
         diagnosedAt = reader.readInstant()
         reported = reader.read()
-        guard client <= 2, flags < 8, let isKnownA, let isKnownB, let diagnosis else { return nil }
+        guard client <= 2, flags < 8, let isKnownA, let isKnownB, let diagnosis,
+            timeline.isInOrder, client == 0 || attempts > 0,
+            flags & 2 == 0 || timeline.establishedAt != .origin
+        else { return nil }
         self.client = client == 0 ? nil : Side(rawValue: client - 1)
         isQUIC = flags & 1 != 0
         isEstablished = flags & 2 != 0

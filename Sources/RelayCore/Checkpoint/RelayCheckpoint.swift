@@ -45,8 +45,28 @@ public struct RelayCheckpoint: ~Copyable, Sendable {
     fileprivate(set) var sessionLives = Histogram.lives
     fileprivate(set) var listeningSince = Instant.origin
     fileprivate(set) var secret: (UInt64, UInt64) = (0, 0)
+    private(set) var localCount = 0
+    private(set) var locals = FixedStorage<IPAddress>(
+        count: localLimit, repeating: IPAddress.unspecified)
     fileprivate var position = 0
     fileprivate var mark: ChangeMark?
+
+    /// Forgets what is half done: the next checkpoint is of one moment, or begins there.
+    public mutating func startAnew() {
+        position = 0
+        mark = nil
+    }
+
+    /// Addresses that are kept: as many as a relay numbers. 256 × 16 B.
+    public static let localLimit = 256
+
+    /// Notes which address of ours has a number, from 0 on: what the socket is bound to, then what
+    /// `LocalAddress` numbers.
+    public mutating func setLocal(_ address: IPAddress, number: Int) {
+        guard number < RelayCheckpoint.localLimit else { return }
+        locals[number] = address
+        localCount = max(localCount, number + 1)
+    }
 
     /// The memory that a checkpoint takes when it is full, in bytes.
     public static func byteCount(sessionLimit: Int) -> Int {
@@ -92,7 +112,7 @@ extension RelayEngine {
         guard checkpoint.position >= sessions.used else { return false }
         checkpoint.position = 0
         checkpoint.takenAt = now
-        checkpoint.counters = counters.copy()
+        counters.copy(into: &checkpoint.counters)
         checkpoint.rebinds = rebinds
         checkpoint.handshakeRoundTrips = handshakeRoundTrips
         checkpoint.sessionLives = sessionLives

@@ -27,7 +27,7 @@ extension RelayEngine {
             ? now : clock.translate(Instant(nanoseconds: stored.listeningSince), lead: 0)
         var restoration = readable.restoration
         restoration.ageNanoseconds = age
-        restoration.surplus += open(readable.images, from: origin, at: now, local: local)
+        open(readable.images, from: origin, at: now, local: local)
         restoration.sessions = sessions.liveCount + sessions.count(.quarantined)
         log.record(
             .sessionsRestored(count: restoration.sessions, ageNanoseconds: age), at: now)
@@ -51,13 +51,11 @@ extension RelayEngine {
             at: now, forwarded: counters.forwarded, dropped: counters.dropped)
     }
 
-    /// Opens the sessions, which come with the latest first, and says for how many there was no
-    /// room.
+    /// Opens the sessions, which come with the latest first.
     private mutating func open(
         _ images: [SessionImage], from origin: Restoration.Origin, at now: Instant,
         local: (LocalAddress) -> LocalAddress
-    ) -> Int {
-        var surplus = 0
+    ) {
         // Quarantined ones first: every session begins among those that count against the limit.
         // The one evicted first comes first in the table's list, too.
         for image in images.reversed() where image.record.place == .quarantined {
@@ -65,10 +63,6 @@ extension RelayEngine {
         }
         var waiting: [SessionImage] = []
         for image in images where image.record.place != .quarantined {
-            if image.record.place == .waiting, isHalfOpenLimitReached(by: image) {
-                surplus += 1
-                continue
-            }
             open(image, from: origin, at: now, local: local)
             if image.record.place == .waiting { waiting.append(image) }
         }
@@ -78,13 +72,6 @@ extension RelayEngine {
             if let session = sessions.find(image.record.id) { sessions.move(session, to: .waiting) }
         }
         restoreFormerAddresses(images)
-        return surplus
-    }
-
-    private mutating func isHalfOpenLimitReached(by image: SessionImage) -> Bool {
-        let peer = image.a.isBound ? image.a : image.b
-        let source = sources.record(of: peer.entry.address.ip)
-        return Int(sources.records[source].waitingSessions) >= configuration.halfOpenLimitPerSource
     }
 
     private mutating func open(

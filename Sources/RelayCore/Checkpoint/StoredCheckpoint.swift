@@ -44,8 +44,12 @@ public struct StoredCheckpoint: Sendable {
     let totalsOffset: Int
     let sessionsOffset: Int
 
-    /// Local addresses that are read at the most: as many as the relay numbers.
-    static let localLimit = 256
+    /// The longest that one can be: with the most sessions, and evicted ones.
+    public static let byteLimit =
+        CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes
+        + RelayCheckpoint.localLimit * CheckpointFormat.ipBytes
+        + SessionTable.recordCount(limit: Setting.sessionLimit.range.upperBound)
+        * CheckpointFormat.sessionBytes
 
     /// Reads a file's frame: what it is, that it is whole, where its parts are.
     public init(_ bytes: [UInt8]) throws(CheckpointError) {
@@ -75,7 +79,7 @@ public struct StoredCheckpoint: Sendable {
         let sessionCount: UInt64 = reader.read()
         let localCount: UInt64 = reader.read()
         totalsOffset = CheckpointFormat.headerBytes
-        guard localCount <= UInt64(StoredCheckpoint.localLimit),
+        guard localCount <= UInt64(RelayCheckpoint.localLimit),
             Int(sessionBytes) == CheckpointFormat.sessionBytes,
             sessionCount <= UInt64(bytes.count / CheckpointFormat.sessionBytes)
         else { throw .malformed }

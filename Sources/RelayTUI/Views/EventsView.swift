@@ -93,8 +93,11 @@ nonisolated enum EventText {
             "\(count) sessions, left \(milliseconds(age)) ago"
         case .drainStarted(let sessions): "\(sessions) sessions"
         case .logLevelChanged(let from, let to): "\(from.name) → \(to.name)"
-        case .offloadDisabled(let code), .receiveFailed(let code): "error \(code)"
-        case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured: ""
+        case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code):
+            "error \(code)"
+        case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured,
+            .stateWritten:
+            ""
         }
     }
 }
