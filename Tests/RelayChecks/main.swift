@@ -8,8 +8,9 @@ let arguments = CommandLine.arguments.dropFirst()
 do throws(UsageError) {
     switch arguments.first {
     case "allocations": exit(try AllocationsCommand(arguments.dropFirst()).run())
+    case "checkpoint": exit(try CheckpointCommand(arguments.dropFirst()).run())
     case "simulate": exit(try SimulateCommand(arguments.dropFirst()).run())
-    default: throw UsageError("usage: relay-checks allocations|simulate …")
+    default: throw UsageError("usage: relay-checks allocations|checkpoint|simulate …")
     }
 } catch {
     print(error)

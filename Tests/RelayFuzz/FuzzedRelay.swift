@@ -18,22 +18,29 @@ struct FuzzedRelay: ~Copyable {
     private var batch: ReceiveBatch
     private var plan: TransmitPlan
     private var snapshot: RelaySnapshot
-    private var now = Instant(nanoseconds: 1_000 * Nanoseconds.perSecond)
+    private var now = FuzzedRelay.startedAt
     private var cursor: UInt64 = 0
 
+    static let startedAt = Instant(nanoseconds: 1_000 * Nanoseconds.perSecond)
     /// Sessions there may be: few, so that they get into each other's way.
     private static let sessionLimit = 4
 
     init() {
         guard let configuration = try? RelayConfiguration(sessionLimit: FuzzedRelay.sessionLimit)
         else { fatalError("the limit is allowed") }
-        engine = RelayEngine(configuration: configuration, secret: (3, 5), at: now)
-        batch = ReceiveBatch()
-        plan = TransmitPlan()
-        snapshot = RelaySnapshot(sessionLimit: FuzzedRelay.sessionLimit)
+        self.init(
+            RelayEngine(configuration: configuration, secret: (3, 5), at: FuzzedRelay.startedAt))
         // Most of what is interesting happens between two peers.
         receive(registration(0), from: source(0))
         receive(registration(0), from: source(1))
+    }
+
+    /// A relay that has sessions already.
+    init(_ engine: consuming RelayEngine) {
+        self.engine = engine
+        batch = ReceiveBatch()
+        plan = TransmitPlan()
+        snapshot = RelaySnapshot(sessionLimit: FuzzedRelay.sessionLimit)
     }
 
     /// Lives through an input.
