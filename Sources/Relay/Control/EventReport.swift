@@ -139,9 +139,11 @@ public struct EventReport: Codable, Equatable, Sendable {
         case .logLevelChanged(let from, let to): (self.from, self.to) = (from.name, to.name)
         case .sessionsRestored(let count, let age):
             (sessions, ageMicroseconds) = (count, age / Nanoseconds.perMicrosecond)
-        case .offloadDisabled(let code), .receiveFailed(let code):
+        case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code):
             (errno, error) = (code, Errno(code: code).description)
-        case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured: break
+        case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured,
+            .stateWritten:
+            break
         }
     }
 
@@ -179,6 +181,8 @@ public struct EventReport: Codable, Equatable, Sendable {
             LogLevel(name: from ?? "").flatMap { from in
                 LogLevel(name: to ?? "").map { .logLevelChanged(from: from, to: $0) }
             }
+        case "state_not_written": errno.map { .stateNotWritten(errno: $0) }
+        case "state_written": .stateWritten
         case "offload_disabled": errno.map { .offloadDisabled(errno: $0) }
         case "receive_failed": errno.map { .receiveFailed(errno: $0) }
         default: nil
