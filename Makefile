@@ -11,7 +11,22 @@ RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
 
-.PHONY: help run demo build docs test unit simulate allocations python e2e cost fuzz lint clean
+# Linked with the archives of the folder instead of with shared libraries.
+STATIC := .build/static/release/quic-relay
+ARCHIVES := .build/archives
+CLANG ?= clang
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+define write-docs
+@mkdir -p .build/docs
+$(1) manual > .build/docs/quic-relay.1
+$(1) --generate-completion-script bash > .build/docs/quic-relay.bash
+$(1) --generate-completion-script zsh > .build/docs/_quic-relay
+$(1) --generate-completion-script fish > .build/docs/quic-relay.fish
+endef
+
+.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations python e2e cost fuzz lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -28,11 +43,30 @@ build: packages ## Build the relay into .build/release/quic-relay.
 	$(SWIFT) build -c release --product quic-relay
 
 docs: build ## Make the manual page and the shells' completions in .build/docs.
-	@mkdir -p .build/docs
-	$(RELAY) manual > .build/docs/quic-relay.1
-	$(RELAY) --generate-completion-script bash > .build/docs/quic-relay.bash
-	$(RELAY) --generate-completion-script zsh > .build/docs/_quic-relay
-	$(RELAY) --generate-completion-script fish > .build/docs/quic-relay.fish
+	$(call write-docs,$(RELAY))
+
+static: packages ## Link Swift and ncurses into the program: it runs where neither is installed.
+	@mkdir -p $(ARCHIVES)
+	for name in ncursesw tinfo stdc++; do \
+		cp "$$($(CLANG) -print-file-name=lib$$name.a)" $(ARCHIVES); done
+	$(SWIFT) build -c release --product quic-relay --static-swift-stdlib \
+		--scratch-path .build/static -Xlinker -L$(CURDIR)/$(ARCHIVES) -Xlinker -s
+	$(call write-docs,$(STATIC))
+
+install: static ## Install program, units, manual: make install PREFIX=/usr DESTDIR=/tmp/root
+	RELAY=$(CURDIR)/$(STATIC) DOCS=$(CURDIR)/.build/docs PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) \
+		deploy/install install
+
+uninstall: ## Remove what make install installed, except for the configuration.
+	PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) deploy/install uninstall
+
+deb: static ## Make a Debian package in .build/packages.
+	RELAY=$(CURDIR)/$(STATIC) DOCS=$(CURDIR)/.build/docs deploy/debian/build .build/packages
+
+# In a machine of its own that boots systemd; needs root.
+debcheck: deb $(PYTHON) ## Install the package into a new Debian, let systemd run it, remove it.
+	@.ci/install-packages debootstrap lintian systemd-container
+	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest Tests/Package
 
 test: unit simulate allocations python e2e ## Run every test, some minutes on two cores.
 	@echo "make test: all passed"

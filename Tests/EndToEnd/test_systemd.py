@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -140,6 +141,23 @@ def test_drain_asks_for_time(start_service: StartService, peers: RelayPeers) -> 
     assert manager.noticed("STATUS")[-1].startswith("draining: 1 session")
     assert manager.end() == 0
     assert manager.noticed("STOPPING") == ["1"]
+
+
+def test_reload_is_told_from_its_beginning_to_its_end(
+    start_service: StartService, peers: RelayPeers
+) -> None:
+    manager = start_service(*place(peers))
+    manager.wait_for("READY")
+    for count in range(1, 4):
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
+        manager.process.send_signal(signal.SIGHUP)
+        manager.wait_for("READY", count=1 + count)
+        told = [set(notice.fields) for notice in manager.notices]
+        assert told.index({"RELOADING", "MONOTONIC_USEC"}) < len(told) - told[::-1].index({"READY"})
+        times = [int(value) for value in manager.noticed("MONOTONIC_USEC")]
+        assert len(times) == count
+        assert before <= times[-1] <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
+    assert manager.end() == 0
 
 
 def test_runs_on_when_nobody_listens(
@@ -284,12 +302,14 @@ def test_nothing_that_was_passed_is_left_to_children(
         control.listen()
         manager = start_service(sockets=[("udp", passed), ("control", control)])
         manager.wait_for("READY")
-        for descriptor in Path(f"/proc/{manager.process.pid}/fdinfo").iterdir():
-            if int(descriptor.name) < 3:
-                continue
-            lines = descriptor.read_text().splitlines()
+        files = Path(f"/proc/{manager.process.pid}/fd")
+        names = {f"socket:[{os.fstat(s.fileno()).st_ino}]" for s in (passed, control)}
+        descriptors = [file.name for file in files.iterdir() if str(file.readlink()) in names]
+        assert sorted(descriptors) == ["3", "4"]
+        for descriptor in descriptors:
+            lines = (files.parent / "fdinfo" / descriptor).read_text().splitlines()
             (flags,) = [int(line.split()[1], 8) for line in lines if line.startswith("flags:")]
-            assert flags & O_CLOEXEC, f"descriptor {descriptor.name} is inherited\n{lines}"
+            assert flags & O_CLOEXEC, f"descriptor {descriptor} is inherited"
 
 
 def test_variables_are_not_left_to_children(
