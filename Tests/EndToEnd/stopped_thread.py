@@ -1,7 +1,7 @@
 """Stops one thread of another process for as long as this one runs (ptrace(2)).
 
-From outside the thread looks as if it hung in the kernel: the others go on. Says "stopped", and ends
-when the thread has ended or standard input is closed.
+From outside the thread looks as if it hung in the kernel: the others go on. Says "stopped", and
+ends when the thread has ended.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
             raise SystemExit(f"ptrace: {os.strerror(ctypes.get_errno())}")
     os.waitpid(thread, WALL)
     print("stopped", flush=True)
-    # Until it is killed: a thread that is traced is gone once its tracer knows.
+    # A thread that is traced is gone only when its tracer has been told.
     os.waitpid(thread, WALL)
 
 

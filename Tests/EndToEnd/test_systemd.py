@@ -19,6 +19,7 @@ import pytest
 from peers import ACK, Address, Peer, exchange, free_ports, registration
 from relay_process import REPOSITORY, RelayPeers, why_no_relay
 from service_manager import Service, ServiceManager
+from stopped_process import stop_process
 from waiting import POLL_SECONDS, wait_until
 
 HOST = "127.0.0.1"
@@ -251,8 +252,7 @@ def crash_and_queue(manager: ServiceManager, peers: RelayPeers) -> None:
     """Kills the relay, and expects what was sent meanwhile to be answered by the next one."""
     first, before = manager.process.pid, manager.restarts
     # Stopped first, so that it is certain who reads what is sent now.
-    manager.process.send_signal(signal.SIGSTOP)
-    wait_until(lambda: is_stopped(first), "the relay to be stopped")
+    stop_process(first)
     waiting = [peers.peer(HOST_A) for _ in range(20)]
     for peer in waiting:
         peer.send(registration(peers.new_session()))
@@ -261,12 +261,6 @@ def crash_and_queue(manager: ServiceManager, peers: RelayPeers) -> None:
     for peer in waiting:
         peer.expect(ACK)
     manager.wait_for("READY", process=manager.process.pid)
-
-
-def is_stopped(process: int) -> bool:
-    """Whether no thread of a process runs any more (proc_pid_stat(5))."""
-    tasks = Path(f"/proc/{process}/task").iterdir()
-    return all((t / "stat").read_text().rsplit(")", 1)[1].split()[0] == "T" for t in tasks)
 
 
 def test_stored_socket_gives_way_to_another_port(

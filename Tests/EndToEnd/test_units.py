@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,10 +110,9 @@ def test_filter_lets_pass_what_the_relay_calls(rng: random.Random, tmp_path: Pat
             scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")
             assert scraper.recv(65_536).startswith(b"HTTP/1.1 200")
         relay = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-        Path(f"/proc/{relay}/comm").read_text()
-        subprocess.run(["kill", "-HUP", str(relay)], check=True)
+        os.kill(relay, signal.SIGHUP)
         wait_until(lambda: "reload" in (tmp_path / "log").read_text(), "the reload")
-        subprocess.run(["kill", "-TERM", str(relay)], check=True)
+        os.kill(relay, signal.SIGTERM)
         assert process.wait(60) == 0
     finally:
         peers.close_peers()
@@ -121,10 +120,8 @@ def test_filter_lets_pass_what_the_relay_calls(rng: random.Random, tmp_path: Pat
             process.send_signal(signal.SIGKILL)
             process.wait()
     calls = set(re.findall(r"^\d+ +(?:<\.\.\. )?([a-z_0-9]+)[( ]", trace.read_text(), re.M))
-    assert {"recvmmsg", "sendmmsg", "epoll_wait"} & calls, "system calls are not recognised any more"
-    assert len(calls) > 20
-    # The first is systemd's own, made before the filter is there for the program that it starts.
-    assert calls - allowed_calls() - {"execve"} == set()
+    assert {"recvmmsg", "sendmmsg", "epoll_wait"} <= calls, "calls are not recognised any more"
+    assert calls - allowed_calls() == set()
 
 
 def connects(client: socket.socket, path: str) -> bool:
@@ -149,8 +146,8 @@ def test_workflow_is_valid() -> None:
     targets = set(re.findall(r"make ([a-z]+)", commands.replace("install -y make", "")))
     makefile = (REPOSITORY / "Makefile").read_text()
     assert targets and all(f"\n{target}:" in makefile for target in targets)
-    architectures = [row["architecture"] for row in jobs["package"]["strategy"]["matrix"]["include"]]
-    assert architectures == ["x86_64", "arm64"]
+    machines = jobs["package"]["strategy"]["matrix"]["include"]
+    assert [machine["architecture"] for machine in machines] == ["x86_64", "arm64"]
 
 
 def test_dockerfile_ends_without_shell_and_root() -> None:
@@ -161,28 +158,31 @@ def test_dockerfile_ends_without_shell_and_root() -> None:
 
 
 def test_make_installs_and_removes(tmp_path: Path) -> None:
-    run: Callable[[str], subprocess.CompletedProcess[str]] = lambda action: subprocess.run(
-        [str(DEPLOY / "install"), action],
-        env={
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "RELAY": str(relay_binary()),
-            "DOCS": str(docs),
-            "PREFIX": "/opt/relay",
-            "DESTDIR": str(tmp_path / "root"),
-        },
-        check=True,
-        capture_output=True,
-        text=True,
-    )
     docs = tmp_path / "docs"
     docs.mkdir()
     for name in ("quic-relay.1", "quic-relay.bash", "_quic-relay", "quic-relay.fish"):
         (docs / name).write_text(name)
     root = tmp_path / "root"
+
+    def run(action: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(DEPLOY / "install"), action],
+            env={
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "RELAY": str(relay_binary()),
+                "DOCS": str(docs),
+                "PREFIX": "/opt/relay",
+                "DESTDIR": str(root),
+            },
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+
     run("install")
     unit = (root / "opt/relay/lib/systemd/system/quic-relay.service").read_text()
     assert "ExecStart=/opt/relay/bin/quic-relay " in unit
-    assert "@" not in re.sub(r"SystemCallFilter=.*", "", unit)
+    assert "@BINDIR@" not in unit
     assert (root / "opt/relay/bin/quic-relay").stat().st_mode & 0o777 == 0o755
     settings = root / "etc/quic-relay/quic-relay.toml"
     assert settings.read_text() == (DEPLOY / "quic-relay.toml").read_text()

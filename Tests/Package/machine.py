@@ -142,7 +142,7 @@ class Machine:
                 if os.readlink(folder / "ns/pid") != inside:
                     continue
                 lines = (folder / "status").read_text().splitlines()
-            except (FileNotFoundError, ProcessLookupError):
+            except OSError:
                 continue
             (numbers,) = [line.split()[1:] for line in lines if line.startswith("NSpid:")]
             if int(numbers[-1]) == number:

@@ -42,7 +42,7 @@ struct NotifyMessage: Equatable, Sendable {
     }
 
     /// Keeps the descriptor that comes with it until the next start. Without FDPOLL=0 systemd would
-    /// drop it as soon as the socket reports an error, such as an ICMP message that it got.
+    /// drop it once the socket reports an error, after which a UDP socket is as good as before.
     static func store(as name: String) -> NotifyMessage {
         NotifyMessage(text: "FDSTORE=1\nFDNAME=\(name)\nFDPOLL=0")
     }
