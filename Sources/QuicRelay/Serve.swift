@@ -69,10 +69,7 @@ struct Serve: ParsableCommand {
         let initial = try InitialState(inheritance, directory, adopted: choice.adopted)
         let service = try RelayService(
             limits, socket: socket, logLevel: operation.logLevel, start: initial.start)
-        if let inheritance {
-            try inheritance.takeOver()
-            service.resume()
-        }
+        try inheritance?.takeOver(service)
         let notifier = try SystemdNotifier.start(
             service, systemd, choice, logger: logger, logLevel: operation.logLevel)
         let live = LiveSettings(drainSeconds: operation.drainSecs)
@@ -95,7 +92,6 @@ struct Serve: ParsableCommand {
             ] + [keeper].compactMap { $0 })
         let succession = Succession(
             service, companions: companions, directory: directory, program: program)
-        let ending: HeadlessRelay.Ending
         var takeover: HeadlessRelay.Takeover?
         if hasDashboard {
             try companions.start()
@@ -120,8 +116,7 @@ struct Serve: ParsableCommand {
             systemd: notifier, succession: succession)
         log.unmute()
         if !hasDashboard { try companions.start() }
-        ending = relay.run()
-        if ending == .stopped { endCompanions(companions, keeper, log) }
+        if relay.run() == .stopped { endCompanions(companions, keeper, log) }
     }
 
     private func end(

@@ -17,6 +17,7 @@ import pytest
 
 from conftest import Note
 from couples import Stack
+from dashboard import DashboardRelay
 from peers import exchange, free_ports, ping_pong
 from programs import Transfer, register_ports
 from relay_process import relay_binary
@@ -237,7 +238,15 @@ def test_a_relay_that_ends_by_signal_during_a_hand_over_obeys(
         assert relay.event_count("handover_failed") == 1
 
 
-# MARK: The state directory
+def test_a_dashboard_is_not_handed_over(dashboard: DashboardRelay) -> None:
+    """A terminal has one owner: it says so, and goes on."""
+    process = dashboard.pid
+    dashboard.signal(signal.SIGUSR2)
+    dashboard.wait_for_text("no hand-over (SIGUSR2)")
+    assert dashboard.pid == process and dashboard.is_running()
+
+
+# The state directory
 
 
 def test_the_state_is_a_secret(restarting: RestartingRelay, tmp_path: Path) -> None:

@@ -124,8 +124,8 @@ final class CheckpointExchange: Sendable {
         wish.store(pausing ? .pause : .checkpoint, ordering: .relaxed)
     }
 
-    /// Waits until a checkpoint that was wanted is there, or with `pausing` until the worker pauses;
-    /// says no if that is not so in time.
+    /// Waits until a checkpoint that was wanted is there, or with `pausing` until the worker
+    /// pauses; says no if that is not so in time.
     func wait(pausing: Bool, milliseconds: Int32) -> Bool {
         CheckpointExchange.wait(
             for: pausing ? paused.number : done.number, milliseconds: milliseconds)

@@ -83,14 +83,15 @@ public final class Inheritance: Sendable {
         }
     }
 
-    /// Says that this relay is ready to receive, and waits until the other one lets it. If that
-    /// crashes now this one goes on: nobody else is there. Standard error is the other one's from
-    /// now on.
-    public func takeOver() throws(InheritanceError) {
+    /// Says that this relay is ready to receive, waits until the other one lets it, and begins. If
+    /// that one crashes now this one goes on: nobody else is there. Standard error is the other
+    /// one's from now on.
+    public func takeOver(_ service: RelayService) throws(InheritanceError) {
         guard channel.send(.ready) else { throw .withdrawn }
         if let answer = channel.receive(), answer != HandoverMessage.go.rawValue {
             throw .withdrawn
         }
         _ = dup2(errors.number, STDERR_FILENO)
+        service.resume()
     }
 }
