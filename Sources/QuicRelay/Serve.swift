@@ -56,11 +56,12 @@ struct Serve: ParsableCommand {
     ) throws {
         // First, while the numbers of what was passed are those of nothing else.
         let systemd = try SystemdEnvironment.take()
-        let choice = try systemd.sockets.choose(for: socket)
+        var choice = try systemd.sockets.choose(for: socket)
         // Before anybody can have put another program in this one's place.
         let program = try Succession.Program.current(
             arguments: CommandLine.arguments, variables: systemd.variablesForSuccessor)
         let inheritance = try Inheritance.take(Environment.value(of: Inheritance.variable))
+        if inheritance != nil { choice.origin = .inherited }
         // One that takes over from another relay has no terminal, as that had none.
         let hasDashboard = !operation.noTUI && inheritance == nil && !isHeadlessForAReason()
         // Before any thread is started, which would get the signals otherwise.

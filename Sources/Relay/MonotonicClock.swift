@@ -14,6 +14,11 @@ public enum MonotonicClock {
         read(CLOCK_MONOTONIC).advanced(byNanoseconds: originNanoseconds)
     }
 
+    /// The same as other programs count it, in microseconds since the machine's start.
+    static func machineMicroseconds() -> UInt64 {
+        read(CLOCK_MONOTONIC).nanoseconds / Nanoseconds.perMicrosecond
+    }
+
     /// What both clocks show, and since which start of the machine.
     static func reading() -> ClockReading {
         ClockReading(

@@ -176,6 +176,33 @@ def test_runs_on_when_nobody_listens(
         assert manager.notices == []
 
 
+def test_hand_over_names_the_new_process(
+    start_service: StartService, peers: RelayPeers
+) -> None:
+    manager = start_service(*place(peers), watchdog_seconds=2.0)
+    manager.wait_for("WATCHDOG")
+    first = manager.process.pid
+    a, b = peers.pair(HOST_A, HOST_B)
+    manager.process.send_signal(signal.SIGUSR2)
+    manager.wait_for("MAINPID")
+    assert manager.process.wait(60) == 0
+    (second,) = (int(number) for number in manager.noticed("MAINPID"))
+    assert second != first
+    try:
+        exchange(a, b, "handed over")
+        wait_until(lambda: manager.noticed("READY", second), "the new process to be ready")
+        wait_until(
+            lambda: len(manager.noticed("WATCHDOG", second)) >= 2, "the new process's signs of life"
+        )
+        # The socket has been stored by the first, and is the same.
+        assert manager.noticed("FDSTORE") == ["1"]
+        # The service goes on: nothing says that it stops.
+        assert manager.noticed("STOPPING") == []
+    finally:
+        os.kill(second, signal.SIGTERM)
+    wait_until(lambda: manager.noticed("STOPPING", second), "the new process's end")
+
+
 # Signs of life
 
 

@@ -192,6 +192,32 @@ def test_what_comes_while_it_is_dead_is_answered(relay: Machine) -> None:
     assert "FDSTORE" not in relay.log(UNIT)
 
 
+def test_it_hands_over_to_a_new_binary(relay: Machine, session: uuid.UUID) -> None:
+    former = main_process(relay)
+    with peer(relay, HOST_A) as a, peer(relay, HOST_B) as b:
+        a.register(session)
+        b.register(session)
+        exchange(a, b, "before")
+        os.kill(relay.process(former), signal.SIGUSR2)
+        expect_new_process(relay, former)
+        exchange(a, b, "after")
+    assert relay.properties(UNIT, "NRestarts", "NFileDescriptorStore") == ["0", "1"]
+    # It is asked to end as any other, though systemd did not start it.
+    relay.run("systemctl", "stop", UNIT)
+    log = relay.log(UNIT).split("handover_done")[1]
+    assert " stopped " in log
+    assert "SIGKILL" not in log
+
+
+def test_sessions_outlive_a_restart(relay: Machine, session: uuid.UUID) -> None:
+    with peer(relay, HOST_A) as a, peer(relay, HOST_B) as b:
+        a.register(session)
+        b.register(session)
+        exchange(a, b, "before")
+        relay.run("systemctl", "restart", UNIT)
+        exchange(a, b, "after")
+
+
 @pytest.mark.parametrize("relay", ["WatchdogSec=2s\n"], indirect=True)
 def test_a_worker_that_hangs_is_replaced(relay: Machine) -> None:
     former = main_process(relay)

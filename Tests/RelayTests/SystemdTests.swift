@@ -7,8 +7,9 @@ import Testing
 @Suite("Messages to systemd")
 struct NotifyMessageTests {
     @Test func theyAreLinesOfNamesAndValues() {
-        let now = Instant(nanoseconds: 1_234_567_890)
-        #expect(NotifyMessage.reloading(at: now).text == "RELOADING=1\nMONOTONIC_USEC=1234567")
+        #expect(
+            NotifyMessage.reloading(machineMicroseconds: 1_234_567).text
+                == "RELOADING=1\nMONOTONIC_USEC=1234567")
         #expect(NotifyMessage.mainProcess(42).text == "MAINPID=42")
         #expect(
             NotifyMessage.store(as: "udp-stored").text

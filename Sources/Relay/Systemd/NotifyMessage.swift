@@ -18,11 +18,10 @@ struct NotifyMessage: Equatable, Sendable {
     /// closed (sd_notify_barrier(3)).
     static let barrier = NotifyMessage(text: "BARRIER=1")
 
-    /// It reads its configuration again. The time tells systemd which of several reloads ends with
-    /// the next `ready`.
-    static func reloading(at now: Instant) -> NotifyMessage {
-        let microseconds = now.nanoseconds / Nanoseconds.perMicrosecond
-        return NotifyMessage(text: "RELOADING=1\nMONOTONIC_USEC=\(microseconds)")
+    /// It reads its configuration again. The time, on the machine's clock and not on ours, tells
+    /// systemd which of several reloads ends with the next `ready`.
+    static func reloading(machineMicroseconds: UInt64) -> NotifyMessage {
+        NotifyMessage(text: "RELOADING=1\nMONOTONIC_USEC=\(machineMicroseconds)")
     }
 
     /// Another process is the service from now on.

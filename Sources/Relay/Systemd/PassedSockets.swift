@@ -130,8 +130,10 @@ public struct SocketChoice: Equatable, Sendable {
         case own
         /// From a socket unit, which says where it is bound to.
         case passed
-        /// From the relay before this one.
+        /// From the relay before this one, by way of systemd.
         case stored
+        /// From the relay before this one, which handed it over and has stored it if need be.
+        case inherited
     }
 
     /// The UDP socket to adopt; nothing if the relay has to open one.

@@ -60,7 +60,9 @@ public final class SystemdNotifier: Sendable {
     // MARK: What others have to tell
 
     /// The configuration is read again; to be followed by `reloaded`.
-    public func reloading() { send(.reloading(at: MonotonicClock.now())) }
+    public func reloading() {
+        send(.reloading(machineMicroseconds: MonotonicClock.machineMicroseconds()))
+    }
 
     /// The reload has ended, whether it changed anything or not.
     public func reloaded() {
