@@ -210,6 +210,11 @@ public final class Dashboard {
         guard !link.isPictureDue, model.link == .connected else { return }
         // While everything is frozen the last picture is looked at again, for other rows of it.
         let isFrozen = model.pausedAt != nil
+        if isFrozen, link.now >= pictureAt {
+            // For how long is seen.
+            isChanged = true
+            pictureAt = nextPictureAt
+        }
         guard isFrozen ? wantsRows : link.now >= pictureAt else { return }
         link.ask(for: model.request, isNew: !isFrozen)
         wantsRows = false
@@ -225,14 +230,18 @@ public final class Dashboard {
         guard let picture = link.takePicture() else { return }
         isChanged = true
         model.show(picture)
-        let wait = UInt64(model.refreshMilliseconds) * Nanoseconds.perMillisecond
-        pictureAt = wantsRows ? .origin : link.now.advanced(byNanoseconds: wait)
+        pictureAt = wantsRows ? .origin : nextPictureAt
         // Which rows are seen may follow from the picture itself: a filter leaves fewer than were
         // scrolled over, or the session that the cursor is on has gone far up or down.
         guard model.lacksRows, !isSecondLook else { return }
         isSecondLook = true
         link.ask(for: model.request, isNew: false)
         takePicture()
+    }
+
+    private var nextPictureAt: Instant {
+        let wait = UInt64(model.refreshMilliseconds) * Nanoseconds.perMillisecond
+        return link.now.advanced(byNanoseconds: wait)
     }
 
     /// Draws what a picture, a key or a signal changed. The clock and the like go with the

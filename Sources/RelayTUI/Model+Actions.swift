@@ -69,6 +69,12 @@ nonisolated extension Model {
             && (seen.lowerBound < first || end < seen.upperBound)
     }
 
+    /// Whether the rows of the picture are others than those that are wanted by now.
+    private var isPictureOutdated: Bool {
+        guard let query = moment.picture.request?.query else { return false }
+        return secondsBack == 0 && (query.order != order || query.filter != filter)
+    }
+
     /// Whether rows keep their places: because it was asked for, or the cursor was just moved.
     var holdsOrder: Bool { isOrderHeld || now < orderHeldUntil }
 
@@ -83,8 +89,10 @@ nonisolated extension Model {
             let last = max(moment.picture.matchCount, moment.picture.offset + items.count) - 1
             selectedRow = min(last, max(0, selectedRow + rows))
             let index = selectedRow - moment.picture.offset
-            // A row that has not been seen yet gets the cursor with the next picture.
-            selected = items.indices.contains(index) ? items[index].session.id : nil
+            // A row that has not been seen yet gets the cursor with the next picture; so does one
+            // of another order than the one that was asked for meanwhile.
+            let isSeen = items.indices.contains(index) && !isPictureOutdated
+            selected = isSeen ? items[index].session.id : nil
             orderHeldUntil = now.advanced(byNanoseconds: Model.holdNanoseconds)
             scrollToSelection()
         case .events: moveEvent(by: rows)

@@ -107,10 +107,29 @@ def start_dashboard(
         yield start
 
 
+@pytest.fixture(params=[False, True], ids=["in-process", "attached"])
+def dashboard(request: pytest.FixtureRequest, start_dashboard: StartDashboard) -> DashboardRelay:
+    """A relay with default settings, and its dashboard in a terminal of 120 by 35.
+
+    Once in one process, and once attached to a relay in another.
+    """
+    relay = start_dashboard(attached=request.param)
+    relay.wait_for_dashboard()
+    return relay
+
+
 @pytest.fixture
-def dashboard(start_dashboard: StartDashboard) -> DashboardRelay:
-    """A relay with default settings, and its dashboard in a terminal of 120 by 35."""
+def own_dashboard(start_dashboard: StartDashboard) -> DashboardRelay:
+    """A relay with default settings that shows its dashboard itself."""
     relay = start_dashboard()
+    relay.wait_for_dashboard()
+    return relay
+
+
+@pytest.fixture
+def attached_dashboard(start_dashboard: StartDashboard) -> DashboardRelay:
+    """A relay with default settings, and a dashboard that is attached to it."""
+    relay = start_dashboard(attached=True)
     relay.wait_for_dashboard()
     return relay
 

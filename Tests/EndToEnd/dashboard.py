@@ -8,19 +8,28 @@ import random
 import re
 import shlex
 import signal
+import socket
+import subprocess
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard_screen import Screen
 from peers import Peer
 from relay_log import short
-from relay_process import STOP_WALL_SECONDS, RelayPeers, relay_binary
+from relay_process import (
+    START_WALL_SECONDS,
+    STOP_WALL_SECONDS,
+    RelayPeers,
+    neutral_environment,
+    relay_binary,
+)
 from tmux import Tmux
-from waiting import WAIT_WALL_SECONDS
+from waiting import WAIT_WALL_SECONDS, wait_until
 
 # A capture takes some 10 ms of two processes; the dashboard draws a frame every 500 ms.
 _POLL_SECONDS = 0.05
@@ -82,7 +91,7 @@ class _Flow:
 
 
 class DashboardRelay(RelayPeers):
-    """A relay that was started by hand in a terminal, and shows its dashboard there."""
+    """A relay and its dashboard in a terminal: one process, or two where the dashboard is attached."""
 
     def __init__(
         self,
@@ -93,30 +102,47 @@ class DashboardRelay(RelayPeers):
         rows: int = ROWS,
         environment: Mapping[str, str | None] | None = None,
         redirection: str = "",
+        attached: bool = False,
+        options: Sequence[str] = (),
+        direct: bool = False,
+        read_only_socket: bool = False,
+        command: Sequence[str] | None = None,
     ) -> None:
-        """Starts the relay from a shell.
+        """Starts the relay from a shell; if it is to be `attached`, by itself, and `attach` there.
 
-        `environment` changes the variables that the relay gets, and takes away those that are
-        None. `redirection` is what the shell is to do with the relay's output.
+        `environment` changes the variables that the program in the terminal gets, and takes away
+        those that are None. `redirection` is what the shell is to do with its output, `options` are
+        those of `attach`. What is started `direct` is a job of the terminal's own shell. Another
+        `command` of the program may stand for all of that.
         """
         super().__init__("127.0.0.1", rng)
         self.directory = directory
         self.traffic = Traffic()
         self.exports: list[Path] = []
         self._has_ended = False
-        command = [str(relay_binary()), "--bind", "127.0.0.1"]
-        command += ["--port", str(self.address.port), *arguments]
+        self.headless: HeadlessRelay | None = None
+        words = [str(relay_binary()), "--bind", "127.0.0.1"]
+        words += ["--port", str(self.address.port), *arguments]
+        if attached:
+            self.headless = HeadlessRelay(words, directory / "relay.log")
+            path = self.headless.read_only if read_only_socket else self.headless.control
+            words = [str(relay_binary()), "attach", "--control", path, *options]
+        if command:
+            words = [str(relay_binary()), *command]
         settings: dict[str, str | None] = {"TERM": _TERMINAL_TYPE, **(environment or {})}
         script = directory / "run.sh"
-        script.write_text(_script(settings, command, redirection))
+        script.write_text(_script(settings, words, redirection))
         self.terminal = Tmux(directory, columns, rows)
         try:
             self.wait(lambda s: Tmux.PROMPT in s, "the shell's prompt")
             self.modes_before = self.terminal.capture().modes
-            self.terminal.type("sh run.sh")
+            chosen = " ".join(f"{name}={value}" for name, value in settings.items())
+            self.terminal.type(f"{chosen} {shlex.join(words)}" if direct else "sh run.sh")
             self.terminal.press("Enter")
         except BaseException:
             self.terminal.end()
+            if self.headless:
+                self.headless.end()
             raise
 
     # What is on the screen
@@ -195,7 +221,7 @@ class DashboardRelay(RelayPeers):
 
     @property
     def pid(self) -> int:
-        """The relay's process."""
+        """The process in the terminal."""
         return int((self.directory / "pid").read_text())
 
     def is_running(self) -> bool:
@@ -228,6 +254,8 @@ class DashboardRelay(RelayPeers):
                 self._end_process()
             finally:
                 self.terminal.end()
+                if self.headless:
+                    self.headless.end()
                 for path in self.exports:
                     path.unlink(missing_ok=True)
 
@@ -243,6 +271,58 @@ class DashboardRelay(RelayPeers):
                     self.signal(signal.SIGKILL)
                 raise AssertionError(f"SIGTERM did not end the relay in {STOP_WALL_SECONDS} s")
             time.sleep(_POLL_SECONDS)
+
+
+class HeadlessRelay:
+    """A relay by itself, with a control socket."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        # The path of a socket must be short (unix(7)).
+        self._sockets = tempfile.TemporaryDirectory(prefix="control-")
+        self.control = f"{self._sockets.name}/control.sock"
+        self.read_only = f"{self._sockets.name}/read-only.sock"
+        self._command = [*command, "--no-tui", "--control", self.control]
+        self._command += ["--control-read-only", self.read_only]
+        self.log = log
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=neutral_environment(),
+            )
+        wait_until(self._is_served, "the relay's control socket", START_WALL_SECONDS)
+        return process
+
+    def _is_served(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(self.control) == 0
+
+    def kill(self) -> None:
+        """Ends it without a chance to do anything about that."""
+        self.process.kill()
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """Starts it again, with the same arguments."""
+        self.process = self._start()
+
+    def end(self) -> None:
+        """Ends it as a service manager does; it must still be there unless it was killed."""
+        try:
+            if self.process.returncode is None:
+                assert self.process.poll() is None, f"the relay has ended\n{self.log.read_text()}"
+                self.process.terminate()
+                assert self.process.wait(STOP_WALL_SECONDS) == 0
+                assert not Path(self.control).exists(), "the socket's file is left"
+        finally:
+            if self.process.poll() is None:
+                self.kill()
+            self._sockets.cleanup()
 
 
 # On a terminal without an alternate screen what was there may stand behind it.

@@ -246,7 +246,8 @@ def test_quitting_without_sessions_asks_nothing(dashboard: DashboardRelay) -> No
 
 
 @pytest.mark.parametrize(("quit", "cancel"), [("q", "Enter"), ("C-c", "Escape")])
-def test_quitting_with_sessions_asks(dashboard: DashboardRelay, quit: str, cancel: str) -> None:
+def test_quitting_with_sessions_asks(own_dashboard: DashboardRelay, quit: str, cancel: str) -> None:
+    dashboard = own_dashboard
     _, a, b = dashboard.show(HOST_A, HOST_B)
     dashboard.press(quit)
     dialog = dashboard.wait(lambda s: s.dialog, "the question").dialog
@@ -261,7 +262,8 @@ def test_quitting_with_sessions_asks(dashboard: DashboardRelay, quit: str, cance
     assert dashboard.wait_for_end() == 0
 
 
-def test_quitting_asks_about_what_came_during_a_pause(dashboard: DashboardRelay) -> None:
+def test_quitting_asks_about_what_came_during_a_pause(own_dashboard: DashboardRelay) -> None:
+    dashboard = own_dashboard
     dashboard.press("Space")
     dashboard.wait(lambda s: s.badge, "the badge")
     a, b = dashboard.pair(HOST_A, HOST_B)
@@ -270,7 +272,8 @@ def test_quitting_asks_about_what_came_during_a_pause(dashboard: DashboardRelay)
     exchange(a, b, "undisturbed")
 
 
-def test_draining_ends_with_the_last_session(dashboard: DashboardRelay) -> None:
+def test_draining_ends_with_the_last_session(own_dashboard: DashboardRelay) -> None:
+    dashboard = own_dashboard
     _, a, b = dashboard.open(HOST_A, HOST_B)
     for peer in (a, b):
         dashboard.traffic.send(peer, 10, b"alive")
@@ -294,7 +297,8 @@ def test_draining_ends_with_the_last_session(dashboard: DashboardRelay) -> None:
     assert dashboard.wait_for_end() == 0
 
 
-def test_suspending_is_refused(dashboard: DashboardRelay) -> None:
+def test_suspending_is_refused(own_dashboard: DashboardRelay) -> None:
+    dashboard = own_dashboard
     session, a, b = dashboard.show(HOST_A, HOST_B)
     dashboard.press("C-z")
     dashboard.wait(lambda s: "suspend" in s.message, "a message")

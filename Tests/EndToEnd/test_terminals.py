@@ -18,6 +18,12 @@ from waiting import wait_until
 HOST_A, HOST_B = "127.0.0.2", "127.0.0.3"
 
 
+@pytest.fixture
+def dashboard(own_dashboard: DashboardRelay) -> DashboardRelay:
+    """One process is enough for terminals; test_attach.py has what differs with two."""
+    return own_dashboard
+
+
 # Sizes
 
 

@@ -28,8 +28,9 @@ public enum ControlProtocol {
     /// Events in a line of an answer.
     public static let eventLimit = 256
 
-    /// The least time between two views of one client: 20 a second, as fast as a key repeats.
-    static let viewIntervalNanoseconds: UInt64 = 50_000_000
+    /// The least time between two views of one client: more than twice as often as a key repeats,
+    /// and each press is seen at once.
+    static let viewIntervalNanoseconds: UInt64 = 10_000_000
     /// The age that a picture may have to be shown to another client, too.
     static let sharedAgeNanoseconds: UInt64 = 50_000_000
     /// Pictures that are kept: the one that is made, the latest, and older ones that clients still
