@@ -22,6 +22,7 @@ struct ControlCoding {
 
     /// What a line says; nothing if it is something else.
     func value<Value: Decodable>(_ type: Value.Type, of line: [UInt8]) -> Value? {
+        guard JSONGrammar.accepts(line) else { return nil }
         do {
             return try decoder.decode(type, from: Data(line))
         } catch {
