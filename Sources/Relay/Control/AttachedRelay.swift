@@ -207,7 +207,7 @@ public final class AttachedRelay {
     private func connect() {
         retryAt = now.advanced(byNanoseconds: AttachedRelay.retryNanoseconds)
         do {
-            phase = .greeting(try ControlSocket(path), since: now)
+            phase = .greeting(try ControlSocket(path, isPatient: false), since: now)
         } catch .notPermitted {
             phase = .lost(ControlClientError.notPermitted(path).description)
         } catch {

@@ -20,8 +20,8 @@ struct ControlListener: Sendable {
         let nanoseconds: Int
     }
 
-    /// Connections that wait to be accepted, as many as the kernel has by default (SOMAXCONN).
-    private static let backlog: Int32 = 4_096
+    /// Connections that wait to be accepted: four times as many clients as there may be.
+    static let backlog: Int32 = 256
     private static let operation = "control socket"
 
     /// Opens a socket that the owner of this process and, if one is given, a group may use. A file

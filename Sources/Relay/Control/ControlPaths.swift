@@ -40,6 +40,7 @@ public enum ControlPaths {
         for path in directories.flatMap(sockets) {
             switch ControlSocket.attempt(path) {
             case .done: alive.append(path)
+            case .failed(let errno) where errno.code == EAGAIN: alive.append(path)
             case .failed(let errno) where errno.code == EACCES: refused = path
             case .failed: continue
             }

@@ -109,6 +109,7 @@ public final class ControlServer: Sendable {
                     try channel.pipeline.syncOperations.addHandler(connection)
                 }
             }
+            .serverChannelOption(.backlog, value: ControlListener.backlog)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .withBoundSocket(listener.descriptor).wait()

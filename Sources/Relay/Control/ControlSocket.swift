@@ -16,14 +16,23 @@ final class ControlSocket {
 
     private static let pieceByteCount = 64 << 10
 
-    /// Connects.
-    init(_ path: String) throws(ControlClientError) {
+    /// Attempts to connect where others wait to be accepted, 10 ms apart.
+    private static let patience = 200
+
+    /// Connects. Where others wait to be accepted it waits, too, if it `isPatient`.
+    init(_ path: String, isPatient: Bool = true) throws(ControlClientError) {
         self.path = path
         let socket = clinux_unix_socket()
         guard socket >= 0 else { throw .noRelay("\(path): no socket for it") }
         file = FileDescriptor(Int(socket))
         // Sound: the path is read as a C string during the call.
-        switch systemCall({ unsafe Int(clinux_unix_connect(socket, path)) }) {
+        var result = systemCall { unsafe Int(clinux_unix_connect(socket, path)) }
+        for _ in 0..<(isPatient ? ControlSocket.patience : 0) {
+            guard case .failed(let errno) = result, errno.code == EAGAIN else { break }
+            _ = usleep(10_000)
+            result = systemCall { unsafe Int(clinux_unix_connect(socket, path)) }
+        }
+        switch result {
         case .done: break
         case .failed(let errno) where errno.code == EACCES: throw .notPermitted(path)
         case .failed(let errno): throw .noRelay("no relay at \(path): \(errno)")
