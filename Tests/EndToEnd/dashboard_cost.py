@@ -1,7 +1,8 @@
 """What the dashboard costs: bytes to the terminal, CPU, and the time from a key to its effect.
 
 Not a test: it prints a table beside the targets of the specification. `make cost` runs it, which
-takes some five minutes; ARGS="--only idle,50 --seconds 10" shortens it.
+takes some five minutes; ARGS="--only idle,50 --seconds 10" shortens it. With --attached the dashboard
+is attached to a relay in another process, and what goes through the control socket is counted, too.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import pty
 import random
 import re
 import signal
+import socket
 import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import time
@@ -50,6 +53,8 @@ class Terminal:
             size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
             fcntl.ioctl(0, termios.TIOCSWINSZ, size)
             os.execve(RELAY, [str(RELAY), *arguments], environment)
+        self.relay: int | None = None
+        self.wire: Wire | None = None
         self.screen = DrawnScreen(ROWS, COLUMNS)
         self.changed = threading.Condition()
         self.bytes = 0
@@ -82,21 +87,53 @@ class Terminal:
                 raise SystemExit(f"not within {wall:g} s: {what}\n" + "\n".join(self.screen.lines))
 
     def end(self) -> None:
-        """Ends the relay."""
+        """Ends the program on it."""
         os.kill(self.process, signal.SIGTERM)
         os.waitpid(self.process, 0)
         os.close(self._file)
 
     def thread_seconds(self) -> dict[str, float]:
         """CPU time by the names of the threads; the first one, which draws, is `dashboard`."""
-        seconds: dict[str, float] = {}
-        for task in Path(f"/proc/{self.process}/task").iterdir():
-            # Nanoseconds on a processor (Documentation/scheduler/sched-stats.rst).
-            spent = int((task / "schedstat").read_text().split()[0]) / 1e9
-            name = (task / "comm").read_text().strip()
-            name = "dashboard" if task.name == str(self.process) else name
-            seconds[name] = seconds.get(name, 0.0) + spent
-        return seconds
+        seconds = _thread_seconds(self.process, "dashboard")
+        return seconds | (_thread_seconds(self.relay, "relay") if self.relay else {})
+
+
+def _thread_seconds(process: int, first: str) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for task in Path(f"/proc/{process}/task").iterdir():
+        # Nanoseconds on a processor (Documentation/scheduler/sched-stats.rst).
+        spent = int((task / "schedstat").read_text().split()[0]) / 1e9
+        name = (task / "comm").read_text().strip()
+        name = first if task.name == str(process) else name
+        seconds[name] = seconds.get(name, 0.0) + spent
+    return seconds
+
+
+class Wire:
+    """Passes on what goes through a control socket, and counts it."""
+
+    def __init__(self, path: str, relay: str) -> None:
+        self.bytes = 0
+        self._relay = relay
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            relay = socket.socket(socket.AF_UNIX)
+            relay.connect(self._relay)
+            for source, sink in ((client, relay), (relay, client)):
+                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while some := source.recv(1 << 20):
+                self.bytes += len(some)
+                sink.sendall(some)
+            sink.shutdown(socket.SHUT_WR)
 
 
 @dataclass
@@ -117,12 +154,14 @@ def running(sessions: int, rate: int = 1_000) -> Iterator[Terminal]:
     """A relay with its dashboard and as many sessions as wanted, all of them paired."""
     port = free_ports("127.0.0.1", 1)[0]
     limit = max(10_000, sessions)
-    terminal = Terminal(
-        ["--bind", "127.0.0.1", "--port", str(port), "--session-limit", str(limit)]
-        + ["--session-timeout-secs", "3600"]
-    )
+    arguments = ["--bind", "127.0.0.1", "--port", str(port), "--session-limit", str(limit)]
+    arguments += ["--session-timeout-secs", "3600"]
     with contextlib.ExitStack() as things:
-        things.callback(terminal.end)
+        if IS_ATTACHED:
+            terminal = _attached(arguments, things)
+        else:
+            terminal = Terminal(arguments)
+            things.callback(terminal.end)
         if sessions > 0:
             command = [str(TRAFFIC), "--relay", f"127.0.0.1:{port}"]
             traffic = subprocess.Popen(
@@ -135,6 +174,29 @@ def running(sessions: int, rate: int = 1_000) -> Iterator[Terminal]:
             lambda screen: _paired(screen) == sessions, f"{sessions} paired sessions"
         )
         yield terminal
+
+
+# Set by --attached.
+IS_ATTACHED = False
+
+
+def _attached(arguments: list[str], things: contextlib.ExitStack) -> Terminal:
+    """A relay by itself, and a dashboard that is attached to it."""
+    directory = things.enter_context(tempfile.TemporaryDirectory(prefix="cost-"))
+    control, wire = f"{directory}/control.sock", f"{directory}/wire.sock"
+    relay = subprocess.Popen(
+        [str(RELAY), *arguments, "--no-tui", "--control", control, "--log-level", "error"],
+        stdout=subprocess.DEVNULL,
+    )
+    things.callback(relay.wait)
+    things.callback(relay.terminate)
+    while not Path(control).exists():
+        time.sleep(0.05)
+    counter = Wire(wire, control)
+    terminal = Terminal(["attach", "--control", wire])
+    terminal.relay, terminal.wire = relay.pid, counter
+    things.callback(terminal.end)
+    return terminal
 
 
 def _paired(screen: DrawnScreen) -> int | None:
@@ -150,11 +212,12 @@ def measure(terminal: Terminal, name: str, seconds: float, warm_up: float, targe
     time.sleep(warm_up)
     before = terminal.thread_seconds()
     start, sent, reads = time.monotonic(), terminal.bytes, terminal.reads
+    passed = terminal.wire.bytes if terminal.wire else 0
     time.sleep(seconds)
     elapsed = time.monotonic() - start
     after = terminal.thread_seconds()
     percent = {name: 100 * (after[name] - before.get(name, 0)) / elapsed for name in after}
-    return Cost(
+    cost = Cost(
         name,
         (terminal.bytes - sent) / elapsed,
         (terminal.reads - reads) / elapsed,
@@ -162,6 +225,11 @@ def measure(terminal: Terminal, name: str, seconds: float, warm_up: float, targe
         percent.get("relay-worker", 0.0),
         target,
     )
+    if terminal.wire:
+        rate = (terminal.wire.bytes - passed) / elapsed
+        service = sum(percent[name] for name in percent if name.startswith("NIO"))
+        cost.notes.append(f"control socket {rate:,.0f} B/s, service thread {service:.2f} %")
+    return cost
 
 
 # MARK: From a key to its effect
@@ -332,7 +400,10 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(SCENES), help="scenes: %(default)s")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long each is measured")
     parser.add_argument("--seed", type=int, default=1, help="for when keys are pressed")
+    parser.add_argument("--attached", action="store_true", help="attach to a relay by itself")
     given = parser.parse_args()
+    global IS_ATTACHED
+    IS_ATTACHED = given.attached
     names = given.only.split(",")
     if unknown := [name for name in names if name not in SCENES]:
         parser.error(f"no such scene: {', '.join(unknown)}")

@@ -92,7 +92,10 @@ public final class ControlServer: Sendable {
                 operation: "control socket", subject: listeners.first?.path ?? "",
                 errno: Errno(code: code))
         }
-        var fields: [String: String] = [:]
+        let memory =
+            ControlProtocol.pictureLimit
+            * RelaySnapshot.byteCount(sessionLimit: configuration.sessionLimit)
+        var fields = ["pictures_limit": "\((memory + (1 << 20) - 1) >> 20)MiB"]
         if let path = configuration.path { fields["path"] = path }
         if let path = configuration.readOnlyPath { fields["read_only"] = path }
         log.log(.notice, "control_listening", fields)
