@@ -111,6 +111,12 @@ nonisolated extension Model {
             top = 0
             return
         }
+        // Rows that were asked for before the cursor went far away: the next ones have its row.
+        if isSelectionChosen, selected == nil, selectedRow < picture.matchCount,
+            !(picture.offset..<picture.offset + items.count).contains(selectedRow)
+        {
+            return
+        }
         if !isSelectionChosen {
             selected = items[0].session.id
             selectedRow = picture.offset

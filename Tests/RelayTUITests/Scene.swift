@@ -61,10 +61,13 @@ struct Scene: ~Copyable {
     }
 
     /// Shows the relay as it is now.
-    mutating func show() {
+    mutating func show() { show(asked: model.request) }
+
+    /// The same for what was asked for a while ago.
+    mutating func show(asked request: PictureRequest) {
         var snapshot = RelaySnapshot(sessionLimit: 64)
         while !engine.fill(&snapshot, at: now) {}
-        model.show(Picture(model.request, of: snapshot))
+        model.show(Picture(request, of: snapshot))
     }
 
     private var cursor: UInt64 = 0

@@ -173,6 +173,8 @@ public struct EventReport: Codable, Equatable, Sendable {
         case "drain_started": sessions.map { .drainStarted(sessions: $0) }
         case "drained": .drained
         case "reconfigured": .reconfigured
+        case "state_written": .stateWritten
+        case "state_not_written": errno.map { .stateNotWritten(errno: $0) }
         case "sessions_restored":
             sessions.map {
                 .sessionsRestored(count: $0, ageNanoseconds: nanoseconds(ageMicroseconds))
