@@ -106,7 +106,7 @@ struct ControlWireTests {
         #expect(event.recorded(clock) == nil)
         // And fields that are not known are no matter.
         let line = Array(
-            #"{"id":3,"moon":{"phase":[1,null]},"error":{"code":"not_found","message":"x","more":1}}"#
+            #"{"id":3,"moon":{"phase":[1,null]},"error":{"code":"not_found","message":"x","y":1}}"#
                 .utf8)
         let answer = try #require(coding.value(ControlAnswer.self, of: line))
         #expect(answer.id == 3 && answer.error?.code == .notFound)

@@ -1,6 +1,6 @@
 /// Whether bytes are one JSON text (RFC 8259), within bounds: nothing else is given to the decoder,
-/// which traps on some texts that end too early (FoundationEssentials of Swift 6.3.1, where it looks
-/// for the line and column of the mistake).
+/// which traps on some texts that end too early (FoundationEssentials of Swift 6.3.1, where it
+/// looks for the line and column of the mistake).
 struct JSONGrammar {
     /// How deep arrays and objects may be in each other; answers go four deep.
     private static let depthLimit = 16
