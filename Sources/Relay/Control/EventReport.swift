@@ -183,8 +183,6 @@ public struct EventReport: Codable, Equatable, Sendable {
             LogLevel(name: from ?? "").flatMap { from in
                 LogLevel(name: to ?? "").map { .logLevelChanged(from: from, to: $0) }
             }
-        case "state_not_written": errno.map { .stateNotWritten(errno: $0) }
-        case "state_written": .stateWritten
         case "offload_disabled": errno.map { .offloadDisabled(errno: $0) }
         case "receive_failed": errno.map { .receiveFailed(errno: $0) }
         default: nil
