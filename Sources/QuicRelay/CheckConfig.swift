@@ -32,7 +32,7 @@ struct CheckConfig: ParsableCommand {
         do {
             let sources = try OptionSources(commandLine: try relayArguments())
             let serve = try sources.parse()
-            _ = (try serve.limits.configuration, try serve.network.configuration)
+            _ = (try serve.relayConfiguration, try serve.network.configuration)
             let settings = EffectiveSettings(sources)
             QuicRelay.show(json ? try CheckConfig.json(settings, sources) : text(settings, sources))
             OptionSources.misspelledVariables().forEach { QuicRelay.say("warning: \($0)") }

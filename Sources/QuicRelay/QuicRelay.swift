@@ -22,6 +22,8 @@ struct QuicRelay: ParsableCommand {
     static func main() {
         // Whoever closes our output gets no more of it; that is no reason to end.
         _ = signal(SIGPIPE, SIG_IGN)
+        // A file that may not grow is a write that fails, as any full disk.
+        _ = signal(SIGXFSZ, SIG_IGN)
         // Nor is it one to stop that a line, or a look at the keyboard, comes from the background.
         _ = signal(SIGTTOU, SIG_IGN)
         _ = signal(SIGTTIN, SIG_IGN)

@@ -32,7 +32,7 @@ final class Reconfiguration: Sendable {
         do {
             let sources = try OptionSources(commandLine: commandLine)
             let serve = try sources.parse()
-            let configuration = try serve.limits.configuration
+            let configuration = try serve.relayConfiguration
             _ = try serve.network.configuration
             return apply(serve, configuration, sources)
         } catch {
@@ -87,7 +87,8 @@ final class Reconfiguration: Sendable {
         if changed.contains("log-level") {
             _ = service.submit(.setLogLevel(serve.operation.logLevel))
         }
-        if changed.contains(where: LimitOptions.liveOptions.contains) {
+        let ofEngine = LimitOptions.liveOptions + BudgetOptions.liveOptions
+        if changed.contains(where: ofEngine.contains) {
             _ = service.submit(.reconfigure(configuration))
         }
     }

@@ -25,15 +25,18 @@ struct Serve: ParsableCommand {
     @OptionGroup var metrics: MetricsOptions
     @OptionGroup var control: ControlOptions
     @OptionGroup var state: StateOptions
+    @OptionGroup var records: RecordsOptions
+    @OptionGroup var volume: BudgetOptions
 
     /// Every group of options, in the order in which the help shows them.
     static let optionGroups: [any NamedOptions.Type] = [
         ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, OperationOptions.self,
-        MetricsOptions.self, ControlOptions.self, StateOptions.self,
+        MetricsOptions.self, ControlOptions.self, StateOptions.self, RecordsOptions.self,
+        BudgetOptions.self,
     ]
 
     func run() throws {
-        let limits = try self.limits.configuration
+        let limits = try relayConfiguration
         let socket = try network.configuration
         let format = operation.logFormat
         let logger = Logger(label: "quic-relay") { _ in
@@ -48,6 +51,15 @@ struct Serve: ParsableCommand {
             QuicRelay.fail(error.description, code: EX_UNAVAILABLE)
         } catch let error as SystemError {
             QuicRelay.fail(error.description, code: error.exitCode)
+        }
+    }
+
+    /// What the core is told.
+    var relayConfiguration: RelayConfiguration {
+        get throws {
+            var configuration = try limits.configuration
+            configuration.budget = try volume.budget
+            return configuration
         }
     }
 
@@ -68,8 +80,11 @@ struct Serve: ParsableCommand {
         let signals = try SignalDescriptor()
         let directory = try state.directory(inheritedLock: inheritance?.lock)
         let initial = try InitialState(inheritance, directory, adopted: choice.adopted)
+        var start = initial.start
+        start.sessionLog = records.configuration(sessionsLiveOn: directory != nil)
+        start.budgetStore = directory.map { BudgetStore(directory: $0.path) }
         let service = try RelayService(
-            limits, socket: socket, logLevel: operation.logLevel, start: initial.start)
+            limits, socket: socket, logLevel: operation.logLevel, start: start)
         try inheritance?.takeOver(service)
         let notifier = try SystemdNotifier.start(
             service, systemd, choice, logger: logger, logLevel: operation.logLevel)
@@ -77,6 +92,9 @@ struct Serve: ParsableCommand {
         let reload = try Reload()
         let configuration = try reconfiguration(of: service, live)
         reload.add { configuration.reload() }
+        reload.add {
+            service.reopenFiles() ? [Reload.Line(.notice, "session_log_reopened")] : []
+        }
         let log = serviceLog(service, logger, isMuted: hasDashboard)
         initial.report(service.outcome) { fields in
             if hasDashboard { QuicRelay.say(InitialState.line(fields)) }
@@ -228,6 +246,8 @@ extension SystemError {
         case EADDRINUSE, EADDRNOTAVAIL: EX_UNAVAILABLE
         // Only a socket that was passed can be of another kind.
         case EPROTOTYPE, EISCONN: EX_CONFIG
+        // What cannot be made in a folder; no socket says any of these.
+        case ENOENT, ENOTDIR, EISDIR, EROFS, ENOSPC: EX_CANTCREAT
         default: EX_OSERR
         }
     }

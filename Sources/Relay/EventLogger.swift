@@ -113,10 +113,15 @@ extension RelayEvent {
             ["sessions": "\(sessions)"]
         case .logLevelChanged(let from, let to):
             ["from": from.name, "to": to.name]
-        case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code):
+        case .budgetReached(let percent, let spent, let limit):
+            ["percent": "\(percent)", "spent_bytes": "\(spent)", "limit_bytes": "\(limit)"]
+        case .budgetRenewed(let spent):
+            ["spent_bytes": "\(spent)"]
+        case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code),
+            .sessionLogFailed(let code), .budgetNotSaved(let code):
             ["error": Errno(code: code).description]
         case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured,
-            .stateWritten:
+            .stateWritten, .sessionLogResumed, .budgetFileUnusable:
             [:]
         }
     }

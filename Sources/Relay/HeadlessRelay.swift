@@ -219,7 +219,10 @@ public struct HeadlessRelay: ~Copyable {
             && totals.suppressedEvents == summarized.suppressedEvents
         if isQuiet && name == "summary" { return }
         summarized = totals
-        events.log(.notice, name, HeadlessRelay.fields(totals))
+        var fields = HeadlessRelay.fields(totals)
+        let lostRecords = service.sessionRecords.lost
+        if lostRecords > 0 { fields["session_records_lost"] = "\(lostRecords)" }
+        events.log(.notice, name, fields)
     }
 
     /// The totals, and of the drops those reasons that there were.

@@ -40,6 +40,8 @@ public final class RelayService: Sendable {
     let configuration: RelayConfiguration
     private let mailbox: Mailbox
     private let exchange: CheckpointExchange
+    private let recorder: SessionRecorder?
+    private let keeper: BudgetKeeper?
     private let thread: SystemThread
 
     /// The longest that the worker waits in the kernel. It bounds how late a deadline is met and a
@@ -91,9 +93,23 @@ public final class RelayService: Sendable {
             isWildcard: opened.isWildcard)
         outcome = started.outcome
         let handover = Handover(Beginning(socket: opened, started: started))
-        thread = try SystemThread(name: "relay-worker") {
+        var books = Books()
+        recorder = try start.sessionLog.map { log throws(SystemError) in
+            try SessionRecorder(log) { _ = mailbox.note($0) }
+        }
+        books.queue = recorder?.queue
+        books.sessionsLiveOn = start.sessionLog?.sessionsLiveOn ?? false
+        switch start.budgetStore?.load() {
+        case nil, .nothing: break
+        case .ledger(let ledger): books.ledger = ledger
+        case .unusable: _ = mailbox.note(.budgetFileUnusable)
+        }
+        keeper = try start.budgetStore.map { store throws(SystemError) in
+            try BudgetKeeper(store, totals: { mailbox.totals }, report: { _ = mailbox.note($0) })
+        }
+        thread = try SystemThread(name: "relay-worker") { [books] in
             guard let beginning = handover.take() else { return }
-            RelayService.run(beginning, mailbox, exchange)
+            RelayService.run(beginning, mailbox, exchange, books)
         }
     }
 
@@ -184,6 +200,8 @@ public final class RelayService: Sendable {
     func endPaused() {
         exchange.resume(ending: true)
         thread.join()
+        recorder?.stop()
+        keeper?.stop()
     }
 
     /// Lets the relay record an event that somebody else found out about.
@@ -193,15 +211,34 @@ public final class RelayService: Sendable {
         return mailbox.note(event)
     }
 
-    /// Ends the relay and waits until its last batch is sent. To be called once.
+    /// Ended sessions that were written down, those that could not be, and those that wait for it.
+    public var sessionRecords: SessionRecordCounts {
+        guard let recorder else { return SessionRecordCounts() }
+        return SessionRecordCounts(
+            written: recorder.written, lost: recorder.lost + (totals?.lostAccounts ?? 0),
+            waiting: recorder.waiting)
+    }
+
+    /// Opens the files that the relay appends to anew, as they may have been renamed. Says whether
+    /// there are any.
+    public func reopenFiles() -> Bool {
+        recorder?.reopen()
+        return recorder != nil
+    }
+
+    /// Ends the relay and waits until its last batch is sent, and until what is to be written down
+    /// is. To be called once.
     public func stop() {
         mailbox.requestStop()
         thread.interrupt()
         thread.join()
+        recorder?.stop()
+        keeper?.stop()
     }
 
     private static func run(
-        _ beginning: consuming Beginning, _ mailbox: Mailbox, _ exchange: CheckpointExchange
+        _ beginning: consuming Beginning, _ mailbox: Mailbox, _ exchange: CheckpointExchange,
+        _ books: Books
     ) {
         let family = beginning.socket.family
         let address = beginning.socket.boundAddress
@@ -209,6 +246,8 @@ public final class RelayService: Sendable {
         var worker = Worker(
             calls: beginning.socket, family: family, address: address, usesOffload: canSegment,
             engine: beginning.started.engine, locals: beginning.started.locals)
+        var books = books
+        books.begin(&worker.engine)
         var publication = Publication(mailbox)
         if exchange.request == .pause, !exchange.waitPaused() { return }
         var request = Mailbox.Request.nothing
@@ -218,6 +257,7 @@ public final class RelayService: Sendable {
             if let failure { recover(from: failure, &worker.engine, at: now) }
             request = mailbox.mayHaveWork ? mailbox.work(for: &worker.engine, at: now) : .nothing
             if request == .stop { worker.noteReceiveDrops(at: now) }
+            books.write(&worker.engine, isLast: request == .stop, at: now)
             publication.publish(worker.engine, isLast: request == .stop, at: now)
             switch exchange.request {
             case .nothing: break
@@ -227,6 +267,8 @@ public final class RelayService: Sendable {
                 }
             case .pause:
                 worker.noteReceiveDrops(at: now)
+                // Sessions go on elsewhere; what ended before is told here.
+                books.write(&worker.engine, isLast: false, at: now)
                 publication.publish(worker.engine, isLast: true, at: now)
                 exchange.fillLast(from: worker, at: now)
                 exchange.notePause()

@@ -10,6 +10,8 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case unvalidated
     /// An operator evicted the session.
     case evicted
+    /// The session began when the month's volume was used up, and has had its share of this second.
+    case throttled
 
     // Registrations that were refused in silence.
     /// Both places are taken by peers that are demonstrably alive.
@@ -22,6 +24,8 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case registrationRate
     /// The relay is draining and takes no new sessions.
     case draining
+    /// The month's volume is used up, and no new sessions are taken for that.
+    case budget
     /// Nothing could or should be sent to that source address.
     case refusedSource
 
@@ -48,11 +52,13 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .noPartner: "no_partner"
         case .unvalidated: "unvalidated"
         case .evicted: "evicted"
+        case .throttled: "throttled"
         case .sessionFull: "session_full"
         case .sessionLimit: "session_limit"
         case .halfOpenLimit: "half_open_limit"
         case .registrationRate: "registration_rate"
         case .draining: "draining"
+        case .budget: "budget"
         case .refusedSource: "refused_source"
         case .acknowledgementRate: "ack_rate"
         case .receiveBufferFull: "receive_buffer_full"

@@ -116,6 +116,12 @@ extension RelayEvent {
         case .reconfigured: 20
         case .stateNotWritten: 21
         case .stateWritten: 22
+        case .sessionLogFailed: 24
+        case .sessionLogResumed: 25
+        case .budgetReached: 26
+        case .budgetRenewed: 27
+        case .budgetNotSaved: 28
+        case .budgetFileUnusable: 29
         }
     }
 

@@ -110,6 +110,8 @@ public struct RelayConfiguration: Sendable, Equatable {
     public let deniesSpecialSources: Bool
     /// When data from an unknown address makes a peer's address change.
     public let rebindPolicy: RebindPolicy
+    /// What may be sent in a month, if that is limited.
+    public var budget: VolumeBudget?
     /// Whether only a connection ID that it was sent shows that an address receives.
     public let isStrict: Bool
 

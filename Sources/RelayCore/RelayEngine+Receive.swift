@@ -161,6 +161,8 @@ extension RelayEngine {
             reason = .evicted
         } else if address(of: peer.partner) == nil {
             reason = .noPartner
+        } else if !passesThrottle(portion.length, from: peer, at: now) {
+            reason = .throttled
         } else if !mayForward(portion.length, to: peer.partner, at: now) {
             reason = .unvalidated
         } else {

@@ -150,6 +150,7 @@ extension RelayEngine {
         from address: TransportAddress, source: Int
     ) -> DropReason? {
         if state != .serving { return .draining }
+        if dueBudgetAction == .refuseNew { return .budget }
         // A waiting session that this address leaves for the new one frees what it takes.
         let leaving = forwarder.peer(at: address).flatMap { waitingSource(of: $0.session) }
         let waiting = Int(sources.records[source].waitingSessions) - (leaving == source ? 1 : 0)
@@ -169,6 +170,7 @@ extension RelayEngine {
         forwarder.reset(session: session)
         connectionIDs.reset(session: session)
         sights[session] = SessionSight()
+        sessions.records[session].isThrottled = dueBudgetAction == .throttleNew
         let peer = PeerNumber(session: session, side: .a)
         bind(peer, to: arrival, at: now)
         sources.records[Int(peers[peer.index].source)].waitingSessions += 1

@@ -281,7 +281,11 @@ extension RelayEngine {
 
     /// Forgets what was seen of a session, whose peers are no longer the same.
     mutating func forgetSight(of session: Int) {
+        let former = sights[session]
         sights[session] = SessionSight()
+        // The session has had that, whoever its peers are.
+        sights[session].worst = former.worst
+        sights[session].worstAfterSeconds = former.worstAfterSeconds
         for side in Side.allCases {
             let peer = PeerNumber(session: session, side: side)
             forwarder.sights[peer.index] = PeerSight()

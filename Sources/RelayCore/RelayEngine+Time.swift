@@ -102,6 +102,7 @@ extension RelayEngine {
             {
                 sweep.liveSessions += 1
             }
+            reviewThrottle(of: session)
             sampleRates(of: a, at: now)
             sampleRates(of: a.partner, at: now)
             diagnose(session, at: now)
@@ -116,11 +117,15 @@ extension RelayEngine {
             sights[session].diagnosis = diagnosis.kind
             sights[session].diagnosedAt = now
         }
-        let bit = UInt16(1) << UInt16(diagnosis.kind.rawValue)
-        guard !diagnosis.kind.isExpected, sights[session].reported & bit == 0,
-            now.nanoseconds(since: sights[session].diagnosedAt)
-                >= RelayEngine.reportedDiagnosisNanoseconds
+        let since = sights[session].diagnosedAt
+        guard !diagnosis.kind.isExpected,
+            now.nanoseconds(since: since) >= RelayEngine.reportedDiagnosisNanoseconds
         else { return }
+        sights[session].noteWorst(
+            diagnosis.kind,
+            ageNanoseconds: since.nanoseconds(since: sessions.records[session].openedAt))
+        let bit = UInt16(1) << UInt16(diagnosis.kind.rawValue)
+        guard sights[session].reported & bit == 0 else { return }
         sights[session].reported |= bit
         log.record(.sessionDiagnosed(id(session), diagnosis), at: now)
     }

@@ -13,6 +13,8 @@ struct PeerRecord: BitwiseCopyable {
     var wasForwardedTo = false
     /// What may still be forwarded to it while it is not validated.
     var allowance = TokenBucket()
+    /// What may still be forwarded from it while its session is throttled.
+    var throttle = TokenBucket()
     /// The address it had before its last rebind, or before several in a row, and when it left it.
     var former = TransportAddress.none
     var reboundAt = Instant.origin
@@ -69,6 +71,8 @@ public struct RelayEngine: ~Copyable {
         count: ownAddressLimit, repeating: TransportAddress.none)
     var ownAddressCount = 0
     var log: EventLog
+    /// Accounts of sessions that ended, if anybody wants them.
+    var accounts = AccountLog()
     var sweep: Sweep
     var totals: TotalMeters
     /// How often peers changed their addresses.
@@ -77,6 +81,8 @@ public struct RelayEngine: ~Copyable {
     var diagnoses = DiagnosisTally()
     /// How many sessions ended, by reason.
     var endings = EndingTally()
+    /// What was sent of a month's volume.
+    var budget = BudgetMeter()
     /// Whether the system was found not to segment trains after all.
     var isOffloadDisabled = false
     /// The round trips of the legs in handshakes, in microseconds.
@@ -119,9 +125,9 @@ public struct RelayEngine: ~Copyable {
 
     /// The memory that the tables take when they are full, in bytes.
     ///
-    /// A session's peers take 2 × (64 + 64 + 192 + 32) B, its own record and sight 72 + 280 B, its
+    /// A session's peers take 2 × (64 + 64 + 200 + 32) B, its own record and sight 72 + 280 B, its
     /// peers' sources 2 × 56 B, links 40 B and the five indexes 208 to 416 B, together some
-    /// 1,470 B. The indexes are touched at the start, the rest as far as it is used.
+    /// 1,490 B. The indexes are touched at the start, the rest as far as it is used.
     public static func byteCount(configuration: RelayConfiguration) -> Int {
         let recordCount = SessionTable.recordCount(limit: configuration.sessionLimit)
         let peerLimit = 2 * recordCount
@@ -230,11 +236,13 @@ public struct RelayEngine: ~Copyable {
         sessions.close(session)
     }
 
-    /// Lets the forwarder serve a session alone once both its addresses are validated.
+    /// Lets the forwarder serve a session alone once both its addresses are validated, unless what
+    /// it may send is limited.
     mutating func updateOpenness(of session: Int) {
         let a = PeerNumber(session: session, side: .a)
         let isOpen =
             sessions.records[session].place == .paired
+            && !sessions.records[session].isThrottled
             && isValidated(a) && isValidated(a.partner)
         forwarder.setOpen(isOpen, session: session)
     }
@@ -270,6 +278,7 @@ public struct RelayEngine: ~Copyable {
         let life = now.nanoseconds(since: sessions.records[session].openedAt)
         sessionLives.add(life / Nanoseconds.perSecond)
         endings.add(ending)
+        account(for: session, ending, at: now)
         log.record(
             .sessionEnded(
                 id(session), ending, aForwarded: forwarder.entries[a.index].forwarded,

@@ -98,6 +98,8 @@ public enum SessionEnding: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case abandoned
     /// An operator evicted it.
     case evicted
+    /// The relay was stopped. Only accounts have this: no event tells it.
+    case relayStopped
 
     /// The stable name used in metrics, logs and the control interface.
     public var name: String {
@@ -106,6 +108,7 @@ public enum SessionEnding: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .displaced: "displaced"
         case .abandoned: "abandoned"
         case .evicted: "evicted"
+        case .relayStopped: "relay_stopped"
         }
     }
 }
@@ -178,6 +181,19 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     case offloadDisabled(errno: Int32)
     /// The system would not let the relay receive; it tries again.
     case receiveFailed(errno: Int32)
+    /// Ended sessions cannot be written down; they are kept and tried again.
+    case sessionLogFailed(errno: Int32)
+    /// They can again, and those that were kept are written.
+    case sessionLogResumed
+    /// So much of the month's volume was sent; told at 80, 90 and 100 percent.
+    case budgetReached(percent: Int, spentBytes: UInt64, limitBytes: UInt64)
+    /// Another month's volume may be sent; in the one before that was so much.
+    case budgetRenewed(spentBytes: UInt64)
+    /// What was sent in this month cannot be kept for a restart; it is tried again.
+    case budgetNotSaved(errno: Int32)
+    /// What a former relay kept of it cannot be used: this month is counted from 0. The file was
+    /// put aside.
+    case budgetFileUnusable
 
     /// The stable name used in logs and the control interface.
     public var name: String {
@@ -205,6 +221,12 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
         case .reconfigured: "reconfigured"
         case .offloadDisabled: "offload_disabled"
         case .receiveFailed: "receive_failed"
+        case .sessionLogFailed: "session_log_failed"
+        case .sessionLogResumed: "session_log_resumed"
+        case .budgetReached: "budget_reached"
+        case .budgetRenewed: "budget_renewed"
+        case .budgetNotSaved: "budget_not_saved"
+        case .budgetFileUnusable: "budget_file_unusable"
         }
     }
 
@@ -218,10 +240,11 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
             .info
         case .sessionDiagnosed(_, let diagnosis): diagnosis.kind.level
         case .evictionUndone, .sessionsRestored, .drainStarted, .drained, .logLevelChanged,
-            .reconfigured:
+            .reconfigured, .sessionLogResumed, .budgetRenewed:
             .notice
         case .registrationRefused, .commandFailed, .offloadDisabled, .receiveFailed,
-            .stateNotWritten:
+            .stateNotWritten, .sessionLogFailed, .budgetReached, .budgetNotSaved,
+            .budgetFileUnusable:
             .warning
         }
     }
@@ -238,7 +261,9 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
             .evictionUndone(let id), .quarantineEnded(let id), .commandFailed(let id):
             id
         case .sessionsRestored, .stateNotWritten, .stateWritten, .drainStarted, .drained,
-            .logLevelChanged, .reconfigured, .offloadDisabled, .receiveFailed:
+            .logLevelChanged, .reconfigured, .offloadDisabled, .receiveFailed, .sessionLogFailed,
+            .sessionLogResumed, .budgetReached, .budgetRenewed, .budgetNotSaved,
+            .budgetFileUnusable:
             nil
         }
     }

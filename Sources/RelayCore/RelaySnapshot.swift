@@ -72,6 +72,8 @@ public struct SessionSnapshot: BitwiseCopyable, Sendable {
     public var id: SessionID
     /// Where it stands.
     public var place: SessionPlace
+    /// Whether it is held to a rate, as it began when the month's volume was used up.
+    public var isThrottled: Bool
     /// When its first peer registered.
     public var openedAt: Instant
     /// The peer that registered first.
@@ -102,7 +104,8 @@ extension SessionSnapshot {
     /// A session of which nothing else is known yet.
     public init(id: SessionID, place: SessionPlace) {
         self.init(
-            id: id, place: place, openedAt: .origin, a: .none, b: .none, rebinds: 0,
+            id: id, place: place, isThrottled: false, openedAt: .origin, a: .none, b: .none,
+            rebinds: 0,
             drops: SessionDropTally(), diagnosis: Diagnosis(.waiting), diagnosedAt: .origin,
             attempts: 0, timeline: HandshakeTimeline(), spin: .unknown)
     }
@@ -136,6 +139,9 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
     public var drops = DropTally()
     /// What was sent, replies included, as networks bill it: payload, UDP and IP headers.
     public var egressBytes: UInt64 = 0
+    /// What of it is this month's, and how much that may be; nothing without a budget, or until the
+    /// time of day is known.
+    public var budget: BudgetTotals?
     /// How often a peer's address changed.
     public var rebinds = RebindTally()
     /// What the sessions' diagnoses are, evicted sessions included; up to a second old.
@@ -146,6 +152,8 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
     public var handshakeRoundTrips = Histogram.roundTrips
     /// How long sessions lived that have ended, in seconds.
     public var sessionLives = Histogram.lives
+    /// Accounts of ended sessions that nobody took in time.
+    public var lostAccounts: UInt64 = 0
     /// Whether the system was found not to segment trains after all.
     public var isOffloadDisabled = false
     /// Events that were recorded.
@@ -168,7 +176,7 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
 /// A relay with many sessions fills it in several turns, 2,048 sessions in each, so that no
 /// datagram waits for a picture; the sessions' rows are then some turns apart.
 public struct RelaySnapshot: ~Copyable, Sendable {
-    /// Sessions copied in a turn: 1,024 × 448 B take some 100 µs.
+    /// Sessions copied in a turn: 1,024 × 464 B take some 100 µs.
     static let rowsPerTurn = 1_024
     /// The most recent events that a picture has: 256 × 104 B = 26 KiB.
     public static let eventLimit = 256
@@ -258,11 +266,13 @@ extension RelayEngine {
         result.dropped = counters.dropped
         result.drops = counters.tally
         result.egressBytes = counters.egressBytes
+        result.budget = budgetTotals
         result.rebinds = rebinds
         result.diagnoses = diagnoses
         result.endings = endings
         result.handshakeRoundTrips = handshakeRoundTrips
         result.sessionLives = sessionLives
+        result.lostAccounts = accounts.lost
         result.isOffloadDisabled = isOffloadDisabled
         result.recordedEvents = log.latest
         result.suppressedEvents = log.suppressed
@@ -272,7 +282,7 @@ extension RelayEngine {
         return result
     }
 
-    private func row(_ session: Int, at now: Instant) -> SessionSnapshot {
+    func row(_ session: Int, at now: Instant) -> SessionSnapshot {
         let record = sessions.records[session]
         let sight = sights[session]
         let a = PeerNumber(session: session, side: .a)
@@ -280,8 +290,10 @@ extension RelayEngine {
             forwarder.entries[a.index].forwarded.datagrams,
             forwarder.entries[a.partner.index].forwarded.datagrams)
         return SessionSnapshot(
-            id: record.id, place: record.place, openedAt: record.openedAt, a: peerSnapshot(a),
-            b: peerSnapshot(a.partner), rebinds: record.rebinds, drops: record.drops,
+            id: record.id, place: record.place, isThrottled: record.isThrottled,
+            openedAt: record.openedAt, a: peerSnapshot(a),
+            b: peerSnapshot(a.partner), rebinds: record.rebinds,
+            drops: record.drops,
             diagnosis: facts(session).diagnosis(at: now), diagnosedAt: sight.diagnosedAt,
             client: sight.client, version: sight.isQUIC ? sight.version : nil,
             attempts: sight.attempts, timeline: sight.timeline,

@@ -1,16 +1,17 @@
 /// How many datagrams of a session's peers were dropped for each reason that one peer's datagram
 /// can be dropped for.
 ///
-/// 24 bytes, where a count for every reason would take 64.
+/// 28 bytes, where a count for every reason would take 72.
 public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
     /// The reasons that are counted.
     public static let reasons: [DropReason] = [
-        .noPartner, .unvalidated, .evicted, .sendBufferFull, .tooBig, .unreachable,
+        .noPartner, .unvalidated, .evicted, .throttled, .sendBufferFull, .tooBig, .unreachable,
     ]
 
     private var noPartner: UInt32 = 0
     private var unvalidated: UInt32 = 0
     private var evicted: UInt32 = 0
+    private var throttled: UInt32 = 0
     private var sendBufferFull: UInt32 = 0
     private var tooBig: UInt32 = 0
     private var unreachable: UInt32 = 0
@@ -20,8 +21,8 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
 
     /// All of them together.
     public var total: UInt64 {
-        UInt64(noPartner) + UInt64(unvalidated) + UInt64(evicted) + UInt64(sendBufferFull)
-            + UInt64(tooBig) + UInt64(unreachable)
+        UInt64(noPartner) + UInt64(unvalidated) + UInt64(evicted) + UInt64(throttled)
+            + UInt64(sendBufferFull) + UInt64(tooBig) + UInt64(unreachable)
     }
 
     /// The number for one reason; 0 for one that is not counted by session.
@@ -30,11 +31,13 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .noPartner: UInt64(noPartner)
         case .unvalidated: UInt64(unvalidated)
         case .evicted: UInt64(evicted)
+        case .throttled: UInt64(throttled)
         case .sendBufferFull: UInt64(sendBufferFull)
         case .tooBig: UInt64(tooBig)
         case .unreachable: UInt64(unreachable)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
-            .draining, .refusedSource, .acknowledgementRate, .receiveBufferFull, .truncated:
+            .draining, .budget, .refusedSource, .acknowledgementRate, .receiveBufferFull,
+            .truncated:
             0
         }
     }
@@ -44,6 +47,7 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         noPartner = count(.noPartner)
         unvalidated = count(.unvalidated)
         evicted = count(.evicted)
+        throttled = count(.throttled)
         sendBufferFull = count(.sendBufferFull)
         tooBig = count(.tooBig)
         unreachable = count(.unreachable)
@@ -55,11 +59,13 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .noPartner: noPartner = noPartner.adding(count)
         case .unvalidated: unvalidated = unvalidated.adding(count)
         case .evicted: evicted = evicted.adding(count)
+        case .throttled: throttled = throttled.adding(count)
         case .sendBufferFull: sendBufferFull = sendBufferFull.adding(count)
         case .tooBig: tooBig = tooBig.adding(count)
         case .unreachable: unreachable = unreachable.adding(count)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
-            .draining, .refusedSource, .acknowledgementRate, .receiveBufferFull, .truncated:
+            .draining, .budget, .refusedSource, .acknowledgementRate, .receiveBufferFull,
+            .truncated:
             assertionFailure("no peer's datagram is dropped for \(reason.name)")
         }
     }
@@ -67,7 +73,9 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
 
 extension SessionDropTally {
     func write(to writer: inout CheckpointWriter) {
-        for count in [noPartner, unvalidated, evicted, sendBufferFull, tooBig, unreachable] {
+        for count in [
+            noPartner, unvalidated, evicted, throttled, sendBufferFull, tooBig, unreachable,
+        ] {
             writer.write(count)
         }
     }
@@ -76,6 +84,7 @@ extension SessionDropTally {
         noPartner = reader.read()
         unvalidated = reader.read()
         evicted = reader.read()
+        throttled = reader.read()
         sendBufferFull = reader.read()
         tooBig = reader.read()
         unreachable = reader.read()

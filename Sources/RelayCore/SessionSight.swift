@@ -52,10 +52,21 @@ struct SessionSight: BitwiseCopyable {
     var diagnosis = DiagnosisKind.waiting
     var diagnosedAt = Instant.origin
     var reported: UInt16 = 0
+    /// The first of the worst diagnoses in the session's life that lasted, and how old the session
+    /// was when it began.
+    var worst = DiagnosisKind.waiting
+    var worstAfterSeconds: UInt32 = 0
 
     /// Initials further apart than this are retransmissions: clients wait for a second at first
     /// (RFC 9002 §6.2.2), and send a long ClientHello within milliseconds.
     static let flightNanoseconds = 100 * Nanoseconds.perMillisecond
+
+    /// Notes what is the matter with a session of this age if nothing worse ever was.
+    mutating func noteWorst(_ kind: DiagnosisKind, ageNanoseconds: UInt64) {
+        guard kind.grade.rawValue < worst.grade.rawValue else { return }
+        worst = kind
+        worstAfterSeconds = UInt32(clamping: ageNanoseconds / Nanoseconds.perSecond)
+    }
 
     /// Starts to follow a new connection.
     mutating func begin(

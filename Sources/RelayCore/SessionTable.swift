@@ -4,6 +4,8 @@ struct SessionRecord: BitwiseCopyable {
     var id: SessionID
     /// Which of the table's lists it is in.
     fileprivate(set) var place: SessionPlace
+    /// Whether it began when the month's volume was used up, and gets less for that.
+    var isThrottled = false
     /// When the first peer registered.
     var openedAt: Instant
     /// When an operator evicted it; meaningless unless quarantined.

@@ -10,6 +10,7 @@ let numberOptions: [(name: String, least: Int, most: Int)] = [
     ("unvalidated-allowance-bytes", 1_472, 1_073_741_824),
     ("unvalidated-rate-bytes", 1, 1_000_000_000), ("ack-rate-per-ip", 1, 1_000_000),
     ("receive-buffer-bytes", 4_096, 1_073_741_824), ("drain-secs", 0, 86_400),
+    ("budget-reset-day", 1, 28), ("budget-throttle-bytes", 1_472, 1_000_000_000),
 ]
 
 @Suite("Arguments")
@@ -37,7 +38,8 @@ struct ArgumentTests {
         let help = try Run(["serve", "--help"]).output.joined(separator: "\n")
         let others = [
             "bind", "log-level", "log-format", "no-tui", "no-offload", "rebind", "strict",
-            "metrics",
+            "metrics", "session-log", "session-log-full-ids", "monthly-budget-bytes",
+            "budget-action",
         ]
         for name in numberOptions.map(\.name) + others + ["deny-special-sources"] {
             #expect(help.contains("--\(name)"), "\(name)")
@@ -78,6 +80,13 @@ struct ArgumentTests {
         ("log-format", "xml", ["text or json"]),
         ("rebind", "always", ["evidence, same-ip, off"]), ("rebind", "sameIP", ["same-ip"]),
         ("rebind", "Evidence", ["evidence"]),
+        ("monthly-budget-bytes", "500GB", ["500G or 2Ti"]), ("monthly-budget-bytes", "G", ["2Ti"]),
+        ("monthly-budget-bytes", "1.5T", ["powers of 1000"]),
+        ("monthly-budget-bytes", "1k", ["1M"]),
+        ("monthly-budget-bytes", "-5G", ["500G"]), ("monthly-budget-bytes", "9999999T", ["1M"]),
+        ("monthly-budget-bytes", "99999999999999999999", ["1M"]),
+        ("budget-action", "throttle", ["warn, throttle-new, refuse-new"]),
+        ("session-log", "", ["the name of a file"]),
         ("metrics", ":9433", ["a port, or an address and a port"]),
         ("metrics", "localhost:9433", ["such as 9433, 127.0.0.1:9433 or [::1]:9433"]),
         ("metrics", "::1:9433", ["[::1]:9433"]), ("metrics", "127.0.0.1", ["port"]),

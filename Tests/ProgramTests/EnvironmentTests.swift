@@ -17,7 +17,10 @@ struct EnvironmentTests {
         }
     }
 
-    @Test(arguments: ["bind", "log-level", "log-format", "rebind", "metrics"])
+    @Test(arguments: [
+        "bind", "log-level", "log-format", "rebind", "metrics", "monthly-budget-bytes",
+        "budget-action",
+    ])
     func everyWordIsRead(name: String) throws {
         let run = try Run([], environment: [variable(name): "nonsense"])
         #expect(run.ending == .exit(64))

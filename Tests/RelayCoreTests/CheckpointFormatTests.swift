@@ -21,7 +21,7 @@ import Testing
             bytes.count
                 == CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes + 2 * 16
                 + sessions * CheckpointFormat.sessionBytes)
-        #expect(Array(bytes.prefix(16)) == Array("QRSTATE".utf8) + [0xff, 1, 0, 0, 0, 74, 2, 0, 0])
+        #expect(Array(bytes.prefix(16)) == Array("QRSTATE".utf8) + [0xff, 1, 0, 0, 0, 84, 2, 0, 0])
         let stored = try StoredCheckpoint(bytes)
         #expect(stored.sessionCount == sessions && stored.locals == locals)
         #expect(stored.takenAt == relay.reading() && stored.secret == (11, 13))

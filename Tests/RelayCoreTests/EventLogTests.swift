@@ -172,11 +172,13 @@ import Testing
             .drainStarted(sessions: 1), .drained, .logLevelChanged(from: .info, to: .debug),
             .reconfigured, .offloadDisabled(errno: 1), .receiveFailed(errno: 1),
             .sessionsRestored(count: 1, ageNanoseconds: 1), .stateNotWritten(errno: 1),
-            .stateWritten,
+            .stateWritten, .sessionLogFailed(errno: 1),
+            .sessionLogResumed, .budgetReached(percent: 80, spentBytes: 8, limitBytes: 10),
+            .budgetRenewed(spentBytes: 1), .budgetNotSaved(errno: 1), .budgetFileUnusable,
         ]
         #expect(Set(events.map(\.name)).count == events.count)
         #expect(events.filter { $0.session == id }.count == 14)
-        #expect(events.filter { $0.session == nil }.count == 9)
+        #expect(events.filter { $0.session == nil }.count == 15)
     }
 
     @Test func everyReasonAndLevelHasANameOfItsOwn() {

@@ -30,7 +30,7 @@ extension SessionSnapshot {
         _ number: Int = 1, _ change: (inout SessionSnapshot) -> Void = { _ in }
     ) -> SessionSnapshot {
         var row = SessionSnapshot(
-            id: session(number), place: .paired, openedAt: sampleTime,
+            id: session(number), place: .paired, isThrottled: false, openedAt: sampleTime,
             a: .sample(host(2 * number)), b: .sample(host(2 * number + 1)), rebinds: 0,
             drops: SessionDropTally(), diagnosis: Diagnosis(.silent), diagnosedAt: sampleTime,
             client: nil, version: nil,

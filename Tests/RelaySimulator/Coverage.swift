@@ -96,11 +96,16 @@ public struct Coverage: Sendable, CustomStringConvertible {
         for index in diagnoses.indices { diagnoses[index] += other.diagnoses[index] }
     }
 
+    /// No scenario has a budget, which would end most of what else there is to see.
+    private static let unreachable: [DropReason] = [.throttled, .budget]
+
     /// What many runs together must have reached and have not: without it a simulation that has
     /// stopped to reach the interesting places would pass.
     public var missing: [String] {
         let occurrences = Occurrence.allCases.filter { count($0) == 0 }.map { "\($0)" }
-        let drops = DropReason.allCases.filter { self.drops[Int($0.rawValue)] == 0 }
+        let drops = DropReason.allCases.filter {
+            self.drops[Int($0.rawValue)] == 0 && !Coverage.unreachable.contains($0)
+        }
         let diagnoses = DiagnosisKind.allCases.filter { self.diagnoses[Int($0.rawValue)] == 0 }
         return occurrences + drops.map { "drop \($0.name)" }
             + diagnoses.map { "diagnosis \($0.name)" }

@@ -223,6 +223,7 @@ extension SessionSnapshot {
         session.openedAt = random.time()
         session.a = .random(&random)
         session.b = .random(&random)
+        session.isThrottled = random.oneIn(2)
         session.rebinds = UInt32(truncatingIfNeeded: random.next())
         let count = UInt32(random.below(3))
         session.drops = SessionDropTally { _ in count * UInt32(random.below(1_000)) }
@@ -260,6 +261,8 @@ extension RelayTotals {
         totals.replied = random.next()
         totals.dropped = random.next()
         for reason in DropReason.allCases { totals.drops[reason] = random.next() >> 8 }
+        totals.egressBytes = random.next()
+        totals.budget = random.oneIn(2) ? .random(&random) : nil
         totals.rebinds = RebindTally(reverted: random.next() >> 1) { _ in random.next() >> 8 }
         totals.handshakeRoundTrips = Histogram(
             bounds: totals.handshakeRoundTrips.bounds,
@@ -272,5 +275,20 @@ extension RelayTotals {
         totals.datagrams = random.rates()
         totals.dropRates = random.rates()
         return totals
+    }
+}
+
+extension BudgetTotals {
+    /// A budget in any state; the hours behind its forecast are not told.
+    fileprivate static func random(_ random: inout SplitMix64) -> BudgetTotals {
+        let start = Int64(random.below(1 << 31))
+        let period = BudgetPeriod(containing: start, resetDay: 1 + random.below(28))
+        var ledger = BudgetLedger(period: period, at: period.start)
+        ledger.spentBytes = random.next() >> 8
+        return BudgetTotals(
+            limitBytes: 1 + random.next() >> 8, action: random.one(of: BudgetAction.allCases),
+            ledger: ledger,
+            forecast: random.one(
+                of: [.unknown, .notThisMonth, .usedUp, .usedUpAt(unixSeconds: start)]))
     }
 }

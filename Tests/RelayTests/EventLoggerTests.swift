@@ -101,6 +101,21 @@ struct EventLoggerTests {
             #"warning state_not_written error="No space left on device""#
         ),
         (.stateWritten, "info state_written"),
+        (
+            .sessionLogFailed(errno: 28),
+            #"warning session_log_failed error="No space left on device""#
+        ),
+        (.sessionLogResumed, "notice session_log_resumed"),
+        (
+            .budgetReached(percent: 90, spentBytes: 450_000_000_001, limitBytes: 500_000_000_000),
+            "warning budget_reached limit_bytes=500000000000 percent=90 spent_bytes=450000000001"
+        ),
+        (.budgetRenewed(spentBytes: 12), "notice budget_renewed spent_bytes=12"),
+        (
+            .budgetNotSaved(errno: 28),
+            #"warning budget_not_saved error="No space left on device""#
+        ),
+        (.budgetFileUnusable, "warning budget_file_unusable"),
     ]
 
     /// A new case fails to compile here: give it a line above.
@@ -129,6 +144,12 @@ struct EventLoggerTests {
         case .reconfigured: 20
         case .stateNotWritten: 21
         case .stateWritten: 22
+        case .sessionLogFailed: 23
+        case .sessionLogResumed: 24
+        case .budgetReached: 25
+        case .budgetRenewed: 26
+        case .budgetNotSaved: 27
+        case .budgetFileUnusable: 28
         }
     }
 
@@ -171,7 +192,7 @@ struct EventLoggerTests {
     @Test func everyEventHasItsLine() {
         // Some events have a line for each of their forms.
         let numbers = EventLoggerTests.lines.map { EventLoggerTests.number($0.event) }
-        #expect(numbers == numbers.sorted() && Set(numbers) == Set(0..<23))
+        #expect(numbers == numbers.sorted() && Set(numbers) == Set(0..<29))
         for (event, line) in EventLoggerTests.lines {
             var logger = logger(.debug)
             logger.log(recorded(event))

@@ -13,7 +13,8 @@ struct MetricsTextTests {
             cpuSeconds: 1.5, residentBytes: 4_096, virtualBytes: nil, openFiles: 3,
             openFileLimit: .infinity, startedAtUnixSeconds: 1_795_806_147.05)
         let sources = MetricSources(
-            version: "1.2.3", totals: totals, socket: socket, process: process,
+            version: "1.2.3", totals: totals, socket: socket,
+            records: SessionRecordCounts(written: 7, lost: 2, waiting: 1), process: process,
             now: totals.time.advanced(byNanoseconds: Nanoseconds.perSecond / 4))
         return MetricsText(MetricFamily.all, of: sources).text.split(separator: "\n")
     }
@@ -24,7 +25,7 @@ struct MetricsTextTests {
         (UInt64.max, 6, "18446744073709.551615"),
     ])
     func decimalsAreExact(value: UInt64, decimals: Int, text: String) {
-        #expect(MetricsText.decimal(value, decimals) == text)
+        #expect(value.decimal(places: decimals) == text)
     }
 
     @Test func aFamilyIsWrittenAsTheFormatWantsIt() throws {

@@ -15,7 +15,7 @@ struct StatusText {
     }
 
     var lines: [String] {
-        [relay, state, ""] + sessions + [""] + traffic + drops + notes
+        [relay, state, ""] + sessions + [""] + traffic + drops + budget + notes
     }
 
     // MARK: The relay
@@ -116,6 +116,14 @@ struct StatusText {
         let reasons = DropReason.allCases.filter { totals.drops[$0] > 0 }
             .sorted { totals.drops[$0] > totals.drops[$1] }
         return reasons.map { row("", padded(count(totals.drops[$0]), 10) + "  \($0.name)") }
+    }
+
+    // MARK: The month's volume
+
+    private var budget: [String] {
+        guard let budget = totals.budget else { return [] }
+        let lines = Format.wrapped(BudgetText.sentences(budget), to: 68)
+        return [""] + lines.enumerated().map { row($0.offset == 0 ? "budget" : "", $0.element) }
     }
 
     // MARK: What is wrong

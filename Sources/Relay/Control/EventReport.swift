@@ -68,6 +68,12 @@ public struct EventReport: Codable, Equatable, Sendable {
     public var sessions: Int?
     /// How long ago what was restored had been written down.
     public var ageMicroseconds: UInt64?
+    /// How much of the month's volume was sent, in percent.
+    public var percent: Int?
+    /// The same in bytes.
+    public var spentBytes: UInt64?
+    /// The month's volume.
+    public var limitBytes: UInt64?
     /// The system's error number.
     public var errno: Int32?
     /// The system's words for it.
@@ -75,7 +81,7 @@ public struct EventReport: Codable, Equatable, Sendable {
 
     enum CodingKeys: String, CodingKey {
         case sequence, time, suppressed, level, session, address, a, b, side, from, to, evidence
-        case validated, reason, client, attempt, diagnosis, seen, sessions, errno, error
+        case validated, reason, client, attempt, diagnosis, seen, sessions, percent, errno, error
         case timeMicroseconds = "unix_us"
         case name = "event"
         case isReverted = "reverted"
@@ -90,6 +96,8 @@ public struct EventReport: Codable, Equatable, Sendable {
         case bSentDatagrams = "b_sent_datagrams"
         case bSentBytes = "b_sent_bytes"
         case ageMicroseconds = "age_us"
+        case spentBytes = "spent_bytes"
+        case limitBytes = "limit_bytes"
     }
 
     /// Writes an event down; `shown` is what its session is called.
@@ -139,10 +147,14 @@ public struct EventReport: Codable, Equatable, Sendable {
         case .logLevelChanged(let from, let to): (self.from, self.to) = (from.name, to.name)
         case .sessionsRestored(let count, let age):
             (sessions, ageMicroseconds) = (count, age / Nanoseconds.perMicrosecond)
-        case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code):
+        case .budgetReached(let percent, let spent, let limit):
+            (self.percent, spentBytes, limitBytes) = (percent, spent, limit)
+        case .budgetRenewed(let spent): spentBytes = spent
+        case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code),
+            .sessionLogFailed(let code), .budgetNotSaved(let code):
             (errno, error) = (code, Errno(code: code).description)
         case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured,
-            .stateWritten:
+            .stateWritten, .sessionLogResumed, .budgetFileUnusable:
             break
         }
     }
@@ -185,6 +197,16 @@ public struct EventReport: Codable, Equatable, Sendable {
             }
         case "offload_disabled": errno.map { .offloadDisabled(errno: $0) }
         case "receive_failed": errno.map { .receiveFailed(errno: $0) }
+        case "session_log_failed": errno.map { .sessionLogFailed(errno: $0) }
+        case "session_log_resumed": .sessionLogResumed
+        case "budget_reached":
+            percent.map {
+                .budgetReached(
+                    percent: $0, spentBytes: spentBytes ?? 0, limitBytes: limitBytes ?? 0)
+            }
+        case "budget_renewed": .budgetRenewed(spentBytes: spentBytes ?? 0)
+        case "budget_not_saved": errno.map { .budgetNotSaved(errno: $0) }
+        case "budget_file_unusable": .budgetFileUnusable
         default: nil
         }
     }

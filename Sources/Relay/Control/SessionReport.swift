@@ -69,6 +69,8 @@ public struct SessionReport: Codable, Equatable, Sendable {
     public var handshake: HandshakeReport?
     /// Whether the spin bit tells round-trip times.
     public var spin: String
+    /// Whether it is held to a rate, as it began when the month's volume was used up; else absent.
+    public var isThrottled: Bool?
     /// How often one of the peers changed its address.
     public var rebinds: UInt32
     /// Datagrams of its peers that were dropped, by reason; only those that there are.
@@ -86,6 +88,7 @@ public struct SessionReport: Codable, Equatable, Sendable {
         case nextStep = "next_step"
         case version = "quic_version"
         case drops = "dropped_datagrams"
+        case isThrottled = "throttled"
     }
 
     /// Writes a session down, with the diagnosis' sentences or without.
@@ -105,6 +108,7 @@ public struct SessionReport: Codable, Equatable, Sendable {
         handshake =
             timeline == HandshakeTimeline() ? nil : HandshakeReport(timeline, clock)
         spin = session.spin.name
+        isThrottled = session.isThrottled ? true : nil
         rebinds = session.rebinds
         drops = [:]
         if session.drops.total > 0 {
@@ -127,6 +131,7 @@ public struct SessionReport: Codable, Equatable, Sendable {
         session.openedAt = clock.instant(openedMicroseconds)
         session.a = a
         session.b = b
+        session.isThrottled = isThrottled ?? false
         session.rebinds = rebinds
         session.drops = SessionDropTally { drops[$0.name] ?? 0 }
         session.diagnosis = Diagnosis(kind, about: side)

@@ -87,6 +87,10 @@ public struct TotalsReport: Codable, Equatable, Sendable {
     public var droppedDatagrams: UInt64
     /// The same by reason, all reasons.
     public var drops: [String: DropReport]
+    /// What was sent, replies included, with UDP and IP headers.
+    public var egressBytes: UInt64?
+    /// The month's volume; absent without a budget.
+    public var budget: BudgetReport?
     /// How often a peer's address changed, by evidence.
     public var rebinds: [String: UInt64]
     /// How many of them went back to the address before.
@@ -105,7 +109,7 @@ public struct TotalsReport: Codable, Equatable, Sendable {
     public var dropRates: RatesReport
 
     enum CodingKeys: String, CodingKey {
-        case state, diagnoses, drops, rebinds
+        case state, diagnoses, drops, rebinds, budget
         case timeMicroseconds = "time_unix_us"
         case logLevel = "log_level"
         case waitingSessions = "sessions_waiting"
@@ -118,6 +122,7 @@ public struct TotalsReport: Codable, Equatable, Sendable {
         case forwardedBytes = "forwarded_bytes"
         case repliedDatagrams = "replied_datagrams"
         case droppedDatagrams = "dropped_datagrams"
+        case egressBytes = "egress_bytes"
         case revertedRebinds = "rebinds_reverted"
         case handshakeRoundTripMicroseconds = "handshake_rtt_us"
         case sessionLifeSeconds = "session_life_s"
@@ -151,6 +156,8 @@ public struct TotalsReport: Codable, Equatable, Sendable {
         for (reason, record) in zip(DropReason.allCases, records) {
             drops[reason.name] = DropReport(record, clock)
         }
+        egressBytes = totals.egressBytes
+        budget = totals.budget.map { BudgetReport($0) }
         rebinds = [:]
         for evidence in RebindEvidence.allCases {
             rebinds[evidence.name] = totals.rebinds[evidence]
@@ -181,6 +188,8 @@ public struct TotalsReport: Codable, Equatable, Sendable {
         for reason in DropReason.allCases {
             totals.drops[reason] = drops[reason.name]?.datagrams ?? 0
         }
+        totals.egressBytes = egressBytes ?? 0
+        totals.budget = budget?.totals
         totals.rebinds = RebindTally(reverted: revertedRebinds) { rebinds[$0.name] ?? 0 }
         totals.handshakeRoundTrips =
             handshakeRoundTripMicroseconds.histogram(like: totals.handshakeRoundTrips)

@@ -26,7 +26,7 @@ public struct MetricFamily: Sendable {
     let write: @Sendable (inout MetricsText, MetricSources) -> Void
 
     /// All of them, in the order in which they are written.
-    public static let all = relay + sessions + datagrams + edge + records + process
+    public static let all = relay + sessions + datagrams + budget + edge + records + process
 }
 
 /// What metrics are made of, all taken at one time.
@@ -34,6 +34,7 @@ struct MetricSources: Sendable {
     let version: String
     let totals: RelayTotals
     let socket: RelayService.SocketStatus
+    let records: SessionRecordCounts
     let process: ProcessFigures
     /// When this was taken.
     let now: Instant
@@ -170,6 +171,45 @@ extension MetricFamily {
         ) { $0.add($1.totals.drops[.receiveBufferFull]) },
     ]
 
+    // MARK: The budget
+
+    private static let budget: [MetricFamily] = [
+        .gauge(
+            "quic_relay_budget_limit_bytes", "What may be sent in a month; 0 without a budget."
+        ) { $0.add($1.totals.budget?.limitBytes ?? 0) },
+        .gauge(
+            "quic_relay_budget_used_bytes", "What was sent in this month; 0 without a budget."
+        ) { $0.add($1.totals.budget?.ledger.spentBytes ?? 0) },
+        .gauge(
+            "quic_relay_budget_action", "1 for what happens beyond the budget, 0 for the others.",
+            label: "action"
+        ) { text, sources in
+            for action in BudgetAction.allCases {
+                let isChosen = sources.totals.budget?.action == action
+                text.add(isChosen ? 1 : 0, "action", action.name)
+            }
+        },
+        .gauge(
+            "quic_relay_budget_reset_time_seconds",
+            "When the budget begins anew, in seconds since 1970; NaN without a budget."
+        ) { $0.add($1.totals.budget.map { Double($0.ledger.period.end) }) },
+        .gauge(
+            "quic_relay_budget_exhaustion_time_seconds",
+            "When it will be used up, in seconds since 1970; +Inf: not this month, NaN: not known."
+        ) { text, sources in
+            text.add(sources.totals.budget.flatMap(exhaustion))
+        },
+    ]
+
+    private static func exhaustion(_ budget: BudgetTotals) -> Double? {
+        switch budget.forecast {
+        case .unknown: nil
+        case .notThisMonth: .infinity
+        case .usedUpAt(let seconds): Double(seconds)
+        case .usedUp: Double(MonotonicClock.unixMilliseconds()) / 1_000
+        }
+    }
+
     // MARK: The socket
 
     private static let edge: [MetricFamily] = [
@@ -191,7 +231,20 @@ extension MetricFamily {
         ) { $0.add($1.socket.receiveBufferBytes) },
     ]
 
-    private static let records: [MetricFamily] = []
+    // MARK: Session records
+
+    private static let records: [MetricFamily] = [
+        .counter("quic_relay_session_records_written_total", "Lines written to the session log.") {
+            $0.add($1.records.written)
+        },
+        .counter(
+            "quic_relay_session_records_lost_total",
+            "Ended sessions that are in no line, as the session log could not be written for long."
+        ) { $0.add($1.records.lost) },
+        .gauge(
+            "quic_relay_session_records_waiting", "Ended sessions that are to be written down."
+        ) { $0.add($1.records.waiting) },
+    ]
 
     // MARK: The process
 

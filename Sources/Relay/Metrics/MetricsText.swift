@@ -41,26 +41,16 @@ struct MetricsText {
     /// A histogram whose values are counted in units of 10^-`decimals` seconds.
     mutating func add(_ histogram: Histogram, decimals: Int) {
         for index in 0..<histogram.bounds.count {
-            let bound = MetricsText.decimal(histogram.bounds[index], decimals)
+            let bound = histogram.bounds[index].decimal(places: decimals)
             line("_bucket", "{le=\"\(bound)\"}", "\(histogram.count(upTo: index))")
         }
         line("_bucket", "{le=\"+Inf\"}", "\(histogram.count)")
-        line("_sum", "", MetricsText.decimal(histogram.sum, decimals))
+        line("_sum", "", histogram.sum.decimal(places: decimals))
         line("_count", "", "\(histogram.count)")
     }
 
     private mutating func line(_ suffix: String, _ labels: String, _ value: String) {
         text += "\(name)\(suffix)\(labels) \(value)\n"
-    }
-
-    /// A number of units of 10^-`decimals`, written exactly: "0.0025".
-    static func decimal(_ value: UInt64, _ decimals: Int) -> String {
-        let digits = String(value)
-        guard decimals > 0 else { return digits }
-        let padded = String(repeating: "0", count: max(0, decimals + 1 - digits.count)) + digits
-        let fraction = padded.suffix(decimals).reversed().drop { $0 == "0" }.reversed()
-        let whole = padded.dropLast(decimals)
-        return fraction.isEmpty ? String(whole) : "\(whole).\(String(fraction))"
     }
 
     /// A number as Go reads it.

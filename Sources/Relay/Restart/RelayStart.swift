@@ -10,6 +10,10 @@ public struct RelayStart: Sendable {
     public var origin = Restoration.Origin.file
     /// Whether the relay's state is to be written down.
     public var keepsState = false
+    /// Where ended sessions are written down, if they are.
+    public var sessionLog: SessionLogConfiguration?
+    /// Where it is kept what was sent of a month's volume, if it is.
+    public var budgetStore: BudgetStore?
     /// Whether it waits to be resumed before it receives anything.
     public var startsPaused = false
 

@@ -26,8 +26,8 @@ enum CheckpointFormat {
         + 8 + 8 + 4 * 4 + 5  // sight
         + 3 * 9 + 2  // connection IDs
     static let sessionBytes =
-        16 + 1 + 8 + 8 + 4 + 24  // record
-        + 5 * 8 + 1 + 1 + 2 + 4 + 5 * 8 + 2 * 8 + 2 * 5 + 1 + 8 + 2  // sight
+        16 + 1 + 1 + 8 + 8 + 4 + 28  // record
+        + 5 * 8 + 1 + 1 + 2 + 4 + 5 * 8 + 2 * 8 + 2 * 5 + 1 + 8 + 2 + 1 + 4  // sight
         + 2 * peerBytes
 
     /// A sum of 64 bits that shows damage. Each step maps the sum so far one to one, so that no
@@ -93,6 +93,7 @@ extension SessionImage {
         writer.write(record.id.high)
         writer.write(record.id.low)
         writer.write(record.place.rawValue)
+        writer.write(record.isThrottled)
         writer.write(record.openedAt)
         writer.write(record.evictedAt)
         writer.write(record.rebinds)
@@ -107,6 +108,7 @@ extension SessionImage {
         let high: UInt64 = reader.read()
         let id = SessionID(high: high, low: reader.read())
         let place = SessionPlace(rawValue: reader.read())
+        let isThrottled = reader.readFlag()
         let openedAt = reader.readInstant()
         let evictedAt = reader.readInstant()
         let rebinds: UInt32 = reader.read()
@@ -114,8 +116,9 @@ extension SessionImage {
         let sight = SessionSight(from: &reader)
         let a = PeerImage(from: &reader, under: limit)
         let b = PeerImage(from: &reader, under: limit)
-        guard let place, let sight, let a, let b else { return nil }
+        guard let place, let isThrottled, let sight, let a, let b else { return nil }
         record = SessionRecord(id: id, place: place, openedAt: openedAt)
+        record.isThrottled = isThrottled
         record.evictedAt = evictedAt
         record.rebinds = rebinds
         record.drops = drops
@@ -236,6 +239,8 @@ extension SessionSight {
         writer.write(diagnosis.rawValue)
         writer.write(diagnosedAt)
         writer.write(reported)
+        writer.write(worst.rawValue)
+        writer.write(worstAfterSeconds)
     }
 
     /// What was seen before; the spin bit's observation starts anew.
@@ -263,7 +268,9 @@ extension SessionSight {
         let diagnosis = DiagnosisKind(rawValue: reader.read())
         diagnosedAt = reader.readInstant()
         reported = reader.read()
-        guard client <= 2, flags < 8, let isKnownA, let isKnownB, let diagnosis,
+        let worst = DiagnosisKind(rawValue: reader.read())
+        worstAfterSeconds = reader.read()
+        guard client <= 2, flags < 8, let isKnownA, let isKnownB, let diagnosis, let worst,
             timeline.isInOrder, client == 0 || attempts > 0,
             flags & 2 == 0 || timeline.establishedAt != .origin
         else { return nil }
@@ -274,6 +281,7 @@ extension SessionSight {
         handshakeMicrosecondsA = isKnownA ? a : nil
         handshakeMicrosecondsB = isKnownB ? b : nil
         self.diagnosis = diagnosis
+        self.worst = worst
         if isEstablished, isKnownA { spin.noteHandshake(microseconds: a, of: .a) }
         if isEstablished, isKnownB { spin.noteHandshake(microseconds: b, of: .b) }
     }

@@ -80,6 +80,7 @@ extension RelayEngine {
     ) {
         let session = sessions.open(image.record.id, at: image.record.openedAt)
         if image.record.place != .waiting { sessions.move(session, to: image.record.place) }
+        sessions.records[session].isThrottled = image.record.isThrottled
         sessions.records[session].evictedAt = image.record.evictedAt
         sessions.records[session].rebinds = image.record.rebinds
         sessions.records[session].drops = image.record.drops

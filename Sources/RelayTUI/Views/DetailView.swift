@@ -46,6 +46,7 @@ nonisolated enum DetailView {
         flow.add(session.place.word)
         flow.add("age", age(session.openedAt, model))
         flow.add("bytes", Format.bytes(session.forwardedBytes).trimmed)
+        if session.isThrottled { flow.add("slowed by the budget", .warning) }
         flow.add("rebinds", "\(session.rebinds)", session.rebinds > 0 ? .warning : .plain)
         let kind = session.diagnosis.kind
         if let ending = item.ending {

@@ -27,7 +27,24 @@ nonisolated enum DropsView {
                 Format.fitted(reason.meaning, to: canvas.columns - column - 2), row: row,
                 column: column + 2, style: .faint)
         }
+        drawBudget(model, on: &canvas, rows: rows.dropFirst(DropReason.allCases.count + 2))
         canvas.cursor = (rows.lowerBound + 1, 0)
+    }
+
+    /// What the budget's reasons are about, where there is room for it.
+    private static func drawBudget(
+        _ model: Model, on canvas: inout Canvas, rows: Range<Int>
+    ) {
+        guard let budget = model.moment.picture.totals.budget else { return }
+        var flow = TextFlow(columns: model.columns)
+        flow.paragraph("Budget", BudgetText.sentences(budget), BudgetText.style(budget))
+        guard flow.lines.count <= rows.count else { return }
+        for (row, line) in zip(rows, flow.lines) {
+            var column = 0
+            for (text, style) in line {
+                column = canvas.put(text, row: row, column: column, style: style)
+            }
+        }
     }
 
     /// How many reasons may be scrolled away above.
@@ -63,11 +80,13 @@ nonisolated extension DropReason {
         case .noPartner: "the second peer is missing"
         case .unvalidated: "the receiver has not answered yet"
         case .evicted: "the session was evicted"
+        case .throttled: "the month's volume is used up, and the session is slowed"
         case .sessionFull: "a third peer registers"
         case .sessionLimit: "too many sessions"
         case .halfOpenLimit: "too many waiting sessions of one IP"
         case .registrationRate: "one IP registers too often"
         case .draining: "no new sessions"
+        case .budget: "the month's volume is used up: no new sessions"
         case .refusedSource: "an address that may not register"
         case .acknowledgementRate: "too many answers to one IP"
         case .receiveBufferFull: "the relay or its machine is too slow"

@@ -93,10 +93,14 @@ nonisolated enum EventText {
             "\(count) sessions, left \(milliseconds(age)) ago"
         case .drainStarted(let sessions): "\(sessions) sessions"
         case .logLevelChanged(let from, let to): "\(from.name) → \(to.name)"
-        case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code):
+        case .budgetReached(let percent, let spent, let limit):
+            "\(percent)%  \(Format.count(spent).trimmed) of \(Format.count(limit).trimmed)"
+        case .budgetRenewed(let spent): "\(Format.count(spent).trimmed) in the month before"
+        case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code),
+            .sessionLogFailed(let code), .budgetNotSaved(let code):
             "error \(code)"
         case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured,
-            .stateWritten:
+            .stateWritten, .sessionLogResumed, .budgetFileUnusable:
             ""
         }
     }

@@ -35,6 +35,9 @@ nonisolated enum HeaderView {
         for badge in badges(model) {
             column = canvas.put(" \(badge) ", row: 0, column: column, style: .badge) + 1
         }
+        if case .connected = model.link {
+            column = drawBudget(model, totals, on: &canvas, from: column)
+        }
         let clock = Format.clock(unixNanoseconds: model.wallNanoseconds(at: model.now))
         let screen = model.screen.title + "  "
         guard model.columns - clock.count > column else { return }
@@ -74,6 +77,23 @@ nonisolated enum HeaderView {
             column = canvas.put(" for \(text)", row: 0, column: column, style: .warning)
         }
         return column + 2
+    }
+
+    /// As much of the budget as there is room for before the clock and the screen's title, and its
+    /// share alone even in the title's place once it is used up. Says where it ends.
+    private static func drawBudget(
+        _ model: Model, _ totals: RelayTotals, on canvas: inout Canvas, from column: Int
+    ) -> Int {
+        guard let budget = totals.budget else { return column }
+        let clockWidth = 11
+        let variants = BudgetText.variants(budget)
+        let room = model.columns - clockWidth - model.screen.title.count - 2 - column
+        var text = variants.first { $0.count <= room }
+        if text == nil, budget.isUsedUp {
+            text = variants.last.flatMap { $0.count <= model.columns - column ? $0 : nil }
+        }
+        guard let text else { return column }
+        return canvas.put(text, row: 0, column: column, style: BudgetText.style(budget)) + 2
     }
 
     /// What must not be overlooked about what is shown.

@@ -1,0 +1,20 @@
+import Testing
+
+@testable import RelayCore
+
+/// What the comments that compute memory rely on.
+struct SizeTests {
+    @Test func recordsAreAsLargeAsTheirCommentsSay() {
+        #expect(MemoryLayout<ForwardingEntry>.stride == 64)
+        #expect(MemoryLayout<PeerSight>.stride == 64)
+        #expect(MemoryLayout<PeerRecord>.stride == 200)
+        #expect(MemoryLayout<SessionRecord>.stride == 72)
+        #expect(MemoryLayout<SessionSight>.stride == 280)
+        #expect(MemoryLayout<SessionSnapshot>.stride == 464)
+        #expect(MemoryLayout<SessionAccount>.stride == 488)
+        #expect(MemoryLayout<RecordedEvent>.stride == 104)
+        #expect(MemoryLayout<DropTally>.stride == 192)
+        #expect(MemoryLayout<SessionDropTally>.size == 28)
+        #expect(MemoryLayout<DiagnosisTally>.stride == 64)
+    }
+}
