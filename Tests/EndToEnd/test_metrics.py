@@ -52,12 +52,13 @@ def test_metrics_tell_what_happened(relay: Relay) -> None:
     now = scrape(relay)
     assert now['quic_relay_sessions{state="paired"}'] == 1
     assert now["quic_relay_datagrams_forwarded_total"] == 43
-    # Both peers, and the one that found out whether the relay answers.
-    assert now["quic_relay_datagrams_replied_total"] == 3
+    # Both peers, and the one that found out whether the relay answers, perhaps more than once.
+    replied = now["quic_relay_datagrams_replied_total"]
+    assert replied >= 3
     dropped = sum(v for k, v in now.items() if k.startswith("quic_relay_datagrams_dropped_total"))
-    assert now["quic_relay_datagrams_received_total"] == 43 + 3 + dropped
-    payload = now["quic_relay_forwarded_bytes_total"] + 3 * len(b"ACK\n")
-    assert now["quic_relay_egress_bytes_total"] == payload + 28 * (43 + 3)
+    assert now["quic_relay_datagrams_received_total"] == 43 + replied + dropped
+    payload = now["quic_relay_forwarded_bytes_total"] + replied * len(b"ACK\n")
+    assert now["quic_relay_egress_bytes_total"] == payload + 28 * (43 + replied)
     assert not re.search(r"127\.0\.0\.\d|[0-9a-f]{8}-", " ".join(now)), "an address or an id"
 
 

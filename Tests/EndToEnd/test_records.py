@@ -134,6 +134,17 @@ def test_those_that_are_open_at_the_end_are_there(start_relay: StartRelay, tmp_p
     assert set(sessions) <= {record["session"] for record in records}
 
 
+def test_those_that_live_on_are_not_there(start_relay: StartRelay, tmp_path: Path) -> None:
+    log = tmp_path / "sessions.json"
+    state = tmp_path / "state"
+    relay = start_relay("--session-log", str(log), "--state-dir", str(state), *QUICK)
+    ended = _end_sessions(relay, 5)
+    relay.pair()
+    relay.stop()
+    assert [record["session"] for record in _records(log)] == ended
+    assert {record["reason"] for record in _records(log)} == {"abandoned"}
+
+
 def test_a_file_that_may_not_grow_costs_nothing(start_relay: StartRelay, tmp_path: Path) -> None:
     log = tmp_path / "sessions.json"
     relay = start_relay(
