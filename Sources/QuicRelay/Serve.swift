@@ -80,21 +80,14 @@ struct Serve: ParsableCommand {
         let signals = try SignalDescriptor()
         let directory = try state.directory(inheritedLock: inheritance?.lock)
         let initial = try InitialState(inheritance, directory, adopted: choice.adopted)
-        var start = initial.start
-        start.sessionLog = records.configuration(sessionsLiveOn: directory != nil)
-        start.budgetStore = directory.map { BudgetStore(directory: $0.path) }
         let service = try RelayService(
-            limits, socket: socket, logLevel: operation.logLevel, start: start)
+            limits, socket: socket, logLevel: operation.logLevel, start: start(initial, directory))
         try inheritance?.takeOver(service)
         let notifier = try SystemdNotifier.start(
             service, systemd, choice, logger: logger, logLevel: operation.logLevel)
         let live = LiveSettings(drainSeconds: operation.drainSecs)
-        let reload = try Reload()
         let configuration = try reconfiguration(of: service, live)
-        reload.add { configuration.reload() }
-        reload.add {
-            service.reopenFiles() ? [Reload.Line(.notice, "session_log_reopened")] : []
-        }
+        let reload = try reload(configuration, service)
         let log = serviceLog(service, logger, isMuted: hasDashboard)
         initial.report(service.outcome) { fields in
             if hasDashboard { QuicRelay.say(InitialState.line(fields)) }
@@ -157,6 +150,26 @@ struct Serve: ParsableCommand {
         } catch {
             log.log(.warning, "state_not_written", ["error": error.description])
         }
+    }
+
+    /// What the relay begins with: the state that there is, and where it keeps its books.
+    private func start(_ initial: InitialState, _ directory: StateDirectory?) -> RelayStart {
+        var start = initial.start
+        start.sessionLog = records.configuration(sessionsLiveOn: directory != nil)
+        start.budgetStore = directory.map { BudgetStore(directory: $0.path) }
+        return start
+    }
+
+    /// What is done when the relay is told to read its files again.
+    private func reload(
+        _ configuration: Reconfiguration, _ service: RelayService
+    ) throws(SystemError) -> Reload {
+        let reload = try Reload()
+        reload.add { configuration.reload() }
+        reload.add {
+            service.reopenFiles() ? [Reload.Line(.notice, "session_log_reopened")] : []
+        }
+        return reload
     }
 
     /// Reads the options again, from where they came from.

@@ -86,7 +86,6 @@ struct ArgumentTests {
         ("monthly-budget-bytes", "-5G", ["500G"]), ("monthly-budget-bytes", "9999999T", ["1M"]),
         ("monthly-budget-bytes", "99999999999999999999", ["1M"]),
         ("budget-action", "throttle", ["warn, throttle-new, refuse-new"]),
-        ("session-log", "", ["the name of a file"]),
         ("metrics", ":9433", ["a port, or an address and a port"]),
         ("metrics", "localhost:9433", ["such as 9433, 127.0.0.1:9433 or [::1]:9433"]),
         ("metrics", "::1:9433", ["[::1]:9433"]), ("metrics", "127.0.0.1", ["port"]),
