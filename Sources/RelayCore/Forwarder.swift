@@ -36,18 +36,16 @@ public enum Side: UInt8, BitwiseCopyable, CaseIterable, Sendable {
 /// What the data path knows about a peer: where it is, and what came from it.
 ///
 /// 64 bytes, one cache line, beside its partner's.
-struct ForwardingEntry: BitwiseCopyable {
+struct ForwardingEntry: BitwiseCopyable, RunTarget {
     /// The peer's own address; `none` while the place is free.
     var address = TransportAddress.none
     /// Which of our addresses it sends to, and is sent to from.
     var local = LocalAddress.any
-    /// The peer's latest run in the plan being made. A number from an earlier batch is harmless:
-    /// the run that has it now is of another binding.
+    /// The peer's latest run in the plan being made.
     var run: UInt16 = 0
     /// Whether datagrams from this peer may pass without asking the engine.
     var isOpen = false
-    /// Which of all bindings ever made this is, so that what was planned for one is never taken for
-    /// another's, not even when a place changes hands within a batch.
+    /// Which of all bindings ever made this is.
     var binding: UInt32 = 0
     /// When the last datagram came from this peer that was no registration; `origin` for never.
     var lastHeard = Instant.origin

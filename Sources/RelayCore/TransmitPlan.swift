@@ -1,3 +1,17 @@
+/// Somebody that runs go to, and what a plan remembers there.
+protocol RunTarget {
+    /// Where it is.
+    var address: TransportAddress { get }
+    /// Which of our own addresses it is sent to from.
+    var local: LocalAddress { get }
+    /// Its latest run in the plan being made. A number from an earlier batch is harmless: the run
+    /// that has it now is of another binding.
+    var run: UInt16 { get set }
+    /// Which of all bindings ever made this is, so that what was planned for one is never taken for
+    /// another's, not even when a place changes hands within a batch.
+    var binding: UInt32 { get }
+}
+
 /// What to send after a batch: runs of datagrams for one destination, each fit for one message.
 ///
 /// A run is what the kernel can segment by itself (udp(7), UDP_SEGMENT): datagrams of one length,
@@ -111,8 +125,8 @@ public struct TransmitPlan: ~Copyable {
 
     /// Plans a portion for the peer of `entry`, in its open run if that can take it.
     @inline(__always)
-    mutating func append(
-        _ portion: Portion, to peer: PeerNumber, entry: inout ForwardingEntry
+    mutating func append<Target: RunTarget>(
+        _ portion: Portion, to peer: PeerNumber, entry: inout Target
     ) {
         let open = Int(entry.run)
         if open < runCount, runs[open].binding == entry.binding, runs[open].local == entry.local,
@@ -127,8 +141,8 @@ public struct TransmitPlan: ~Copyable {
     }
 
     /// Starts a run with `portion`; one that is too long for a run becomes several.
-    private mutating func openRun(
-        _ whole: Portion, to peer: PeerNumber, entry: inout ForwardingEntry
+    private mutating func openRun<Target: RunTarget>(
+        _ whole: Portion, to peer: PeerNumber, entry: inout Target
     ) {
         var rest = whole
         while rest.datagramCount > 1, rest.isTooLongForRun {
@@ -137,8 +151,8 @@ public struct TransmitPlan: ~Copyable {
         addRun(rest, to: peer, entry: &entry)
     }
 
-    private mutating func addRun(
-        _ portion: Portion, to peer: PeerNumber, entry: inout ForwardingEntry
+    private mutating func addRun<Target: RunTarget>(
+        _ portion: Portion, to peer: PeerNumber, entry: inout Target
     ) {
         let piece = addPiece(slot: UInt16(portion.slot), portion.offset, portion.length)
         runs[runCount] = Run(
@@ -156,13 +170,33 @@ public struct TransmitPlan: ~Copyable {
         _ text: StaticString, to destination: TransportAddress, from local: LocalAddress
     ) -> Bool {
         let length = text.utf8CodeUnitCount
-        guard runCount < TransmitPlan.runLimit,
-            replyByteCount + length <= TransmitPlan.replyByteLimit
-        else { return false }
+        guard hasRoom(forReplyOf: length) else { return false }
         for index in 0..<length {
             // Sound: a static string's code units live as long as the program.
             replyBytes[replyByteCount + index] = unsafe text.utf8Start[index]
         }
+        addReply(length, to: destination, from: local)
+        return true
+    }
+
+    /// Plans a datagram of our own; says whether there was room for it.
+    mutating func reply(
+        _ bytes: Span<UInt8>, to destination: TransportAddress, from local: LocalAddress
+    ) -> Bool {
+        guard hasRoom(forReplyOf: bytes.count) else { return false }
+        for index in bytes.indices { replyBytes[replyByteCount + index] = bytes[index] }
+        addReply(bytes.count, to: destination, from: local)
+        return true
+    }
+
+    private func hasRoom(forReplyOf length: Int) -> Bool {
+        runCount < TransmitPlan.runLimit
+            && replyByteCount + length <= TransmitPlan.replyByteLimit
+    }
+
+    private mutating func addReply(
+        _ length: Int, to destination: TransportAddress, from local: LocalAddress
+    ) {
         let piece = addPiece(slot: Piece.replySlot, replyByteCount, length)
         replyByteCount += length
         runs[runCount] = Run(
@@ -170,7 +204,6 @@ public struct TransmitPlan: ~Copyable {
             lastPiece: piece, pieceCount: 1, segmentLength: UInt16(length), datagramCount: 1,
             ecn: 0, isClosed: true, peer: .none, binding: 0, isReply: true)
         runCount += 1
-        return true
     }
 
     /// A walk over the single datagrams of a run.
