@@ -99,17 +99,50 @@ public struct DatagramSocket: ~Copyable {
         }
     }
 
+    /// Opens a socket that speaks to one address alone: the system keeps everybody else's datagrams
+    /// from it, and tells it when nothing listens there (ECONNREFUSED, udp(7)).
+    static func open(
+        to peer: TransportAddress, receiveBufferBytes: Int, usesOffload: Bool
+    ) throws(SystemError) -> DatagramSocket {
+        try DatagramSocket(
+            .peer(peer), receiveBufferBytes: receiveBufferBytes, usesOffload: usesOffload)
+    }
+
+    /// The address of our own that the system would send from to `peer` at the moment.
+    static func sourceAddress(to peer: TransportAddress) throws(SystemError) -> IPAddress {
+        let family = SocketFamily(of: peer.ip)
+        let file = try SocketOptions.openFile(family: family, subject: peer.description)
+        let options = SocketOptions(descriptor: file.number, subject: peer.description)
+        return try options.connect(to: peer, family: family).ip
+    }
+
+    private enum Name {
+        case own(TransportAddress)
+        case peer(TransportAddress)
+
+        var address: TransportAddress {
+            switch self {
+            case .own(let address), .peer(let address): address
+            }
+        }
+    }
+
     private init(
         _ configuration: SocketConfiguration, on address: IPAddress
     ) throws(SystemError) {
-        let family: SocketFamily = address.isV4 ? .v4 : .v6
-        let subject = TransportAddress(ip: address, port: configuration.port).description
-        let file = try FileDescriptor(
-            systemCall("socket for", subject) {
-                let domain = family == .v4 ? AF_INET : AF_INET6
-                let type = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue)
-                return Int(socket(domain, type, 0))
-            })
+        try self.init(
+            .own(TransportAddress(ip: address, port: configuration.port)),
+            receiveBufferBytes: configuration.receiveBufferBytes,
+            usesOffload: configuration.usesOffload)
+    }
+
+    private init(
+        _ name: Name, receiveBufferBytes: Int, usesOffload: Bool
+    ) throws(SystemError) {
+        let address = name.address.ip
+        let family = SocketFamily(of: address)
+        let subject = name.address.description
+        let file = try SocketOptions.openFile(family: family, subject: subject)
         let options = SocketOptions(descriptor: file.number, subject: subject)
         let isWildcard = address == .unspecified || (address.isV4 && address.v4 == 0)
         let isDualStack = family == .v6 && isWildcard
@@ -118,10 +151,13 @@ public struct DatagramSocket: ~Copyable {
         }
         try options.setUnchangedForwarding(
             family: family, isWildcard: isWildcard, isDualStack: isDualStack)
-        boundAddress = try options.bind(
-            to: TransportAddress(ip: address, port: configuration.port), family: family)
-        let capacity = options.setCapacity(configuration)
-        receiveBufferBytes = capacity.receiveBufferBytes
+        switch name {
+        case .own(let address): boundAddress = try options.bind(to: address, family: family)
+        case .peer(let address): boundAddress = try options.connect(to: address, family: family)
+        }
+        let capacity = options.setCapacity(
+            receiveBufferBytes: receiveBufferBytes, usesOffload: usesOffload)
+        self.receiveBufferBytes = capacity.receiveBufferBytes
         canSegment = capacity.canSegment
         canCoalesce = capacity.canCoalesce
         formerDrops = 0
@@ -149,7 +185,9 @@ public struct DatagramSocket: ~Copyable {
             family == .v6 && isWildcard && options.value(SOL_IPV6, IPV6_V6ONLY) == 0
         try options.setUnchangedForwarding(
             family: family, isWildcard: isWildcard, isDualStack: isDualStack)
-        let capacity = options.setCapacity(configuration)
+        let capacity = options.setCapacity(
+            receiveBufferBytes: configuration.receiveBufferBytes,
+            usesOffload: configuration.usesOffload)
         receiveBufferBytes = capacity.receiveBufferBytes
         canSegment = capacity.canSegment
         canCoalesce = capacity.canCoalesce
@@ -184,6 +222,17 @@ public struct DatagramSocket: ~Copyable {
 private struct SocketOptions {
     let descriptor: Int32
     let subject: String
+
+    static func openFile(
+        family: SocketFamily, subject: String
+    ) throws(SystemError) -> FileDescriptor {
+        try FileDescriptor(
+            systemCall("socket for", subject) {
+                let domain = family == .v4 ? AF_INET : AF_INET6
+                let type = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue)
+                return Int(socket(domain, type, 0))
+            })
+    }
 
     func trySet(_ level: Int32, _ option: Int32, _ value: Int32) -> Bool {
         var value = value
@@ -248,21 +297,17 @@ private struct SocketOptions {
 
     /// Sets the buffers, and whether trains are received and sent as such.
     func setCapacity(
-        _ configuration: SocketConfiguration
+        receiveBufferBytes: Int, usesOffload: Bool
     ) -> (receiveBufferBytes: Int, canSegment: Bool, canCoalesce: Bool) {
-        let receiveBufferBytes = setBuffer(
-            force: SO_RCVBUFFORCE, plain: SO_RCVBUF, bytes: configuration.receiveBufferBytes)
+        let granted = setBuffer(
+            force: SO_RCVBUFFORCE, plain: SO_RCVBUF, bytes: receiveBufferBytes)
         _ = setBuffer(
             force: SO_SNDBUFFORCE, plain: SO_SNDBUF, bytes: DatagramSocket.sendBufferBytes)
         // A segment length of 0 asks for nothing, but is refused where segmenting is unknown.
         let canSegment = trySet(CLINUX_SOL_UDP, CLINUX_UDP_SEGMENT, 0)
         // Switched off, too: a socket that was taken over may have it.
-        let canCoalesce = trySet(
-            CLINUX_SOL_UDP, CLINUX_UDP_GRO, configuration.usesOffload ? 1 : 0)
-        return (
-            receiveBufferBytes, canSegment && configuration.usesOffload,
-            canCoalesce && configuration.usesOffload
-        )
+        let canCoalesce = trySet(CLINUX_SOL_UDP, CLINUX_UDP_GRO, usesOffload ? 1 : 0)
+        return (granted, canSegment && usesOffload, canCoalesce && usesOffload)
     }
 
     func bind(
@@ -274,6 +319,22 @@ private struct SocketOptions {
             unsafe withUnsafePointer(to: &name) { pointer in
                 unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                     Int(unsafe Glibc.bind(descriptor, $0, SocketAddress.length(family)))
+                }
+            }
+        }
+        return try boundAddress()
+    }
+
+    /// Names whom the socket speaks to, and returns what it is bound to then.
+    func connect(
+        to address: TransportAddress, family: SocketFamily
+    ) throws(SystemError) -> TransportAddress {
+        var name = SocketAddress(address, family: family)
+        try systemCall("connect to", subject) {
+            // Sound: as for bind.
+            unsafe withUnsafePointer(to: &name) { pointer in
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    Int(unsafe Glibc.connect(descriptor, $0, SocketAddress.length(family)))
                 }
             }
         }

@@ -31,17 +31,20 @@ struct MessageBatch: ~Copyable {
     private(set) var count = 0
     private var vectorCount = 0
     private let family: SocketFamily
+    /// How long names are: 0 on a connected socket, which needs none and is faster without.
+    private let nameLength: socklen_t
 
-    init(family: SocketFamily) {
+    init(family: SocketFamily, isConnected: Bool) {
         let limit = MessageBatch.limit
         self.family = family
+        nameLength = isConnected ? 0 : SocketAddress.length(family)
         unsafe headers = FixedStorage(count: limit, repeating: clinux_mmsghdr())
         // A run has at most as many pieces as datagrams.
         unsafe vectors = FixedStorage(
             count: limit * TransmitPlan.runDatagramLimit, repeating: iovec())
         names = FixedStorage(count: limit, repeating: SocketAddress())
         controls = FixedStorage(count: limit * MessageBatch.controlWords, repeating: 0)
-        for message in 0..<limit {
+        for message in 0..<limit where !isConnected {
             unsafe headers[message].msg_hdr.msg_name = UnsafeMutableRawPointer(
                 names.baseAddress + message)
         }
@@ -65,7 +68,8 @@ struct MessageBatch: ~Copyable {
     /// Adds a whole run as one message.
     @inline(__always)
     mutating func add(
-        run number: Int, of plan: borrowing TransmitPlan, _ received: borrowing ReceiveBuffers
+        run number: Int, of plan: borrowing TransmitPlan, _ received: borrowing ReceiveBuffers,
+        _ locals: borrowing LocalAddresses
     ) {
         let run = plan.runs[number]
         let firstVector = vectorCount
@@ -76,20 +80,20 @@ struct MessageBatch: ~Copyable {
             index = Int(piece.next)
         }
         addMessage(
-            run, from: received.locals[run.local], firstVector: firstVector,
+            run, from: locals[run.local], firstVector: firstVector,
             Content(run: number, datagrams: run.datagramCount, bytes: run.byteCount))
     }
 
     /// Adds one datagram of a run.
     mutating func add(
         datagram: TransmitPlan.Piece, run number: Int, of plan: borrowing TransmitPlan,
-        _ received: borrowing ReceiveBuffers
+        _ received: borrowing ReceiveBuffers, _ locals: borrowing LocalAddresses
     ) {
         let run = plan.runs[number]
         let firstVector = vectorCount
         addVector(datagram, of: plan, received)
         addMessage(
-            run, from: received.locals[run.local], firstVector: firstVector,
+            run, from: locals[run.local], firstVector: firstVector,
             Content(run: number, datagrams: 1, bytes: datagram.length))
     }
 
@@ -132,7 +136,7 @@ struct MessageBatch: ~Copyable {
         }
         let header = unsafe headers.baseAddress + count
         names[count] = SocketAddress(run.destination, family: family)
-        unsafe header.pointee.msg_hdr.msg_namelen = SocketAddress.length(family)
+        unsafe header.pointee.msg_hdr.msg_namelen = nameLength
         unsafe header.pointee.msg_hdr.msg_iov = vectors.baseAddress + firstVector
         unsafe header.pointee.msg_hdr.msg_iovlen = vectorCount - firstVector
         unsafe header.pointee.msg_hdr.msg_control = control.length == 0 ? nil : control.base

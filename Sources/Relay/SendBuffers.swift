@@ -16,33 +16,35 @@ struct SendBuffers: ~Copyable {
     private var singles: MessageBatch
     private var offloadFailures = 0
     private var offloadError: Errno?
+    private var unreachableError: Errno?
     /// Whether runs leave as one message.
     private(set) var usesOffload: Bool
 
-    init(family: SocketFamily, usesOffload: Bool) {
-        messages = MessageBatch(family: family)
-        singles = MessageBatch(family: family)
+    init(family: SocketFamily, usesOffload: Bool, isConnected: Bool = false) {
+        messages = MessageBatch(family: family, isConnected: isConnected)
+        singles = MessageBatch(family: family, isConnected: isConnected)
         self.usesOffload = usesOffload
     }
 
-    /// Sends every run of the plan, never waiting, and marks what the system did not take.
+    /// Sends every run of the plan, never waiting, and marks what the system did not take. `locals`
+    /// are the addresses of our own that the runs name.
     mutating func send<Calls: MessageCalls & ~Copyable>(
         _ plan: inout TransmitPlan, of received: borrowing ReceiveBuffers,
-        through calls: inout Calls
+        _ locals: borrowing LocalAddresses, through calls: inout Calls
     ) {
         for run in 0..<plan.runCount {
             if usesOffload {
-                if messages.isFull { flush(&plan, of: received, through: &calls) }
-                messages.add(run: run, of: plan, received)
+                if messages.isFull { flush(&plan, of: received, locals, through: &calls) }
+                messages.add(run: run, of: plan, received, locals)
                 continue
             }
             var walk = plan.walk(run: run)
             while let datagram = plan.nextDatagram(&walk) {
-                if messages.isFull { flush(&plan, of: received, through: &calls) }
-                messages.add(datagram: datagram, run: run, of: plan, received)
+                if messages.isFull { flush(&plan, of: received, locals, through: &calls) }
+                messages.add(datagram: datagram, run: run, of: plan, received, locals)
             }
         }
-        flush(&plan, of: received, through: &calls)
+        flush(&plan, of: received, locals, through: &calls)
     }
 
     /// Why the offload was given up; tells it once.
@@ -51,11 +53,21 @@ struct SendBuffers: ~Copyable {
         return offloadError
     }
 
+    /// Why something could not be sent to where it should go; tells it once.
+    mutating func takeUnreachableError() -> Errno? {
+        defer { unreachableError = nil }
+        return unreachableError
+    }
+
+    private mutating func noteUnsent(_ errno: Errno) {
+        if errno.dropReason == .unreachable { unreachableError = errno }
+    }
+
     /// Sends what is in `messages`. A run that is refused is sent again in single datagrams before
     /// what follows it, so that the order within its destination stays.
     private mutating func flush<Calls: MessageCalls & ~Copyable>(
         _ plan: inout TransmitPlan, of received: borrowing ReceiveBuffers,
-        through calls: inout Calls
+        _ locals: borrowing LocalAddresses, through calls: inout Calls
     ) {
         var first = 0
         while first < messages.count {
@@ -71,8 +83,11 @@ struct SendBuffers: ~Copyable {
                 first = messages.count
             case .failed(let errno):
                 if messages.contents[first].datagrams > 1 && errno.mayBeOffloadFault {
-                    resend(messages.contents[first].run, of: &plan, received, after: errno, &calls)
+                    resend(
+                        messages.contents[first].run, of: &plan, received, locals, after: errno,
+                        &calls)
                 } else {
+                    noteUnsent(errno)
                     plan.markUnsent(messages, first..<first + 1, because: errno.dropReason)
                 }
                 first += 1
@@ -91,12 +106,12 @@ struct SendBuffers: ~Copyable {
     /// again and again.
     private mutating func resend<Calls: MessageCalls & ~Copyable>(
         _ run: Int, of plan: inout TransmitPlan, _ received: borrowing ReceiveBuffers,
-        after errno: Errno, _ calls: inout Calls
+        _ locals: borrowing LocalAddresses, after errno: Errno, _ calls: inout Calls
     ) {
         var walk = plan.walk(run: run)
         while let datagram = plan.nextDatagram(&walk) {
             if singles.isFull { flushSingles(&plan, through: &calls) }
-            singles.add(datagram: datagram, run: run, of: plan, received)
+            singles.add(datagram: datagram, run: run, of: plan, received, locals)
         }
         flushSingles(&plan, through: &calls)
         guard plan.runs[run].unsentDatagrams == 0 else { return }
@@ -119,6 +134,7 @@ struct SendBuffers: ~Copyable {
                 plan.markUnsent(singles, first..<singles.count, because: .sendBufferFull)
                 first = singles.count
             case .failed(let errno):
+                noteUnsent(errno)
                 plan.markUnsent(singles, first..<first + 1, because: errno.dropReason)
                 first += 1
             }

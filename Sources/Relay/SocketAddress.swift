@@ -106,4 +106,9 @@ struct SocketAddress: BitwiseCopyable {
 enum SocketFamily: Sendable {
     case v4
     case v6
+
+    /// The family of sockets for an address.
+    init(of ip: IPAddress) {
+        self = ip.isV4 ? .v4 : .v6
+    }
 }

@@ -42,7 +42,7 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
         if receiver.locals.count != knownLocals { noteNewLocals() }
         if receiver.batch.count > 0 {
             engine.receive(receiver.batch, into: &plan, at: now)
-            sender.send(&plan, of: receiver, through: &calls)
+            sender.send(&plan, of: receiver, receiver.locals, through: &calls)
             engine.settle(plan, at: now)
             if let errno = sender.takeOffloadError() {
                 engine.note(.offloadDisabled(errno: errno.code), at: now)
