@@ -1,0 +1,151 @@
+import RelayCore
+import Testing
+
+@testable import RelaySimulator
+
+/// Agents and relays in one simulated network: what a user of both notices.
+@Suite struct AgentTests {
+    private static let seeds = Array(UInt64(1)...5)
+    private static let second = Nanoseconds.perSecond
+
+    private func expectWhole(_ world: AgentWorld, _ seed: UInt64) {
+        #expect(world.failures == [], "seed \(seed)")
+        #expect(world.accountsAddUp, "seed \(seed)")
+    }
+
+    @Test(arguments: seeds)
+    func twoProgramsMeet(_ seed: UInt64) {
+        for serverSends in [true, false] {
+            let world = AgentWorld(seed: seed, .init(serverSends: serverSends))
+            world.run(seconds: 3)
+            #expect(world.delivered > 150, "seed \(seed): \(world.delivered)")
+            #expect(world.longestGapNanoseconds < Self.second / 5, "seed \(seed)")
+            expectWhole(world, seed)
+        }
+    }
+
+    @Test(arguments: seeds)
+    func aSideThatOnlyReceivesComesBackWithinASecond(_ seed: UInt64) {
+        for (serverSends, moves) in [(true, false), (false, false), (true, true)] {
+            let world = AgentWorld(seed: seed, .init(serverSends: serverSends))
+            world.run(seconds: 3)
+            for number in 1...3 {
+                world.markGap()
+                world.rebind(world.receiver, movesAddress: moves)
+                world.run(seconds: 3)
+                let gap = world.longestGapNanoseconds
+                // Half a second of silence; from another IP address the registration is refused,
+                // and repeated with evidence a quarter of a second later.
+                let limit = Self.second * (moves ? 9 : 6) / 10 + 2 * world.roundTripNanoseconds
+                #expect(gap > Self.second / 2, "seed \(seed), \(number): nothing was cut off")
+                #expect(gap <= limit, "seed \(seed), \(number): \(gap / 1_000_000) ms")
+            }
+            expectWhole(world, seed)
+        }
+    }
+
+    @Test(arguments: seeds)
+    func aSideThatSendsIsFollowedAtOnce(_ seed: UInt64) {
+        for serverSends in [true, false] {
+            let world = AgentWorld(seed: seed, .init(serverSends: serverSends))
+            world.run(seconds: 3)
+            for number in 1...3 {
+                world.markGap()
+                world.rebind(world.sender)
+                world.run(seconds: 3)
+                let gap = world.longestGapNanoseconds
+                #expect(
+                    gap <= Self.second / 10 + world.roundTripNanoseconds,
+                    "seed \(seed), \(number): \(gap / 1_000_000) ms")
+            }
+            expectWhole(world, seed)
+        }
+    }
+
+    @Test(arguments: seeds)
+    func anotherNetworkIsUsedAtOnce(_ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init())
+        world.run(seconds: 3)
+        world.markGap()
+        world.changeNetwork(world.receiver)
+        world.run(seconds: 2)
+        #expect(
+            world.longestGapNanoseconds <= Self.second / 10 + 2 * world.roundTripNanoseconds,
+            "seed \(seed): \(world.longestGapNanoseconds / 1_000_000) ms")
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: seeds)
+    func aRelayThatForgotEverythingIsToldAgain(_ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init())
+        world.run(seconds: 3)
+        world.markGap()
+        world.restart(relay: 0)
+        world.run(seconds: 4)
+        let limit = Self.second * 8 / 10 + 2 * world.roundTripNanoseconds
+        #expect(
+            world.longestGapNanoseconds <= limit,
+            "seed \(seed): \(world.longestGapNanoseconds / 1_000_000) ms")
+        let before = world.delivered
+        world.run(seconds: 1)
+        #expect(world.delivered > before + 50, "seed \(seed)")
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: seeds)
+    func bothMeetAtTheNextRelayWhenTheirsIsGone(_ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init(relays: 2))
+        world.run(seconds: 3)
+        world.markGap()
+        world.shutDown(relay: 0)
+        world.run(seconds: 10)
+        for role in [AgentWorld.Role.server, .client] {
+            #expect(world.relay(of: role) == AddressPlan.relay(1), "seed \(seed)")
+            #expect(world.events(of: role).map(\.name).contains("relay_changed"))
+        }
+        // Half a second of silence, five of patience.
+        #expect(
+            world.longestGapNanoseconds <= 7 * Self.second + 2 * world.roundTripNanoseconds,
+            "seed \(seed): \(world.longestGapNanoseconds / 1_000_000) ms")
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: seeds)
+    func lossDelaysButDoesNotPart(_ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init(lossPerMille: 200))
+        world.run(seconds: 10)
+        for _ in 1...4 {
+            world.rebind(world.receiver)
+            world.run(seconds: 6)
+            let before = world.delivered
+            world.run(seconds: 2)
+            #expect(world.delivered > before + 50, "seed \(seed)")
+        }
+        for role in [AgentWorld.Role.server, .client] {
+            #expect(!world.events(of: role).map(\.name).contains("relay_silent"), "seed \(seed)")
+        }
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: NATKind.allCases)
+    func everyKindOfNATIsGoodEnough(_ kind: NATKind) {
+        for other in NATKind.allCases {
+            let world = AgentWorld(seed: 11, .init(kinds: (kind, other)))
+            world.run(seconds: 4)
+            #expect(world.delivered > 200, "\(kind), \(other)")
+            expectWhole(world, 11)
+        }
+    }
+
+    @Test func sameSeedHasSameTrace() {
+        let digests = [UInt64(5), 5, 6].map { seed in
+            let world = AgentWorld(seed: seed, .init(relays: 2, lossPerMille: 50))
+            world.run(seconds: 3)
+            world.rebind(.client)
+            world.run(seconds: 3)
+            return world.digest.value
+        }
+        #expect(digests[0] == digests[1])
+        #expect(digests[0] != digests[2])
+    }
+}
