@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/udp.h>
 #include <netinet/in.h>
@@ -14,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/un.h>
@@ -265,4 +268,35 @@ int clinux_ignore_but_interrupt(int number) {
     struct sigaction action = { .sa_handler = do_nothing };
     sigemptyset(&action.sa_mask);
     return sigaction(number, &action, NULL);
+}
+
+int clinux_open_route_changes(void) {
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+    if (fd < 0) {
+        return -1;
+    }
+    struct sockaddr_nl name = {
+        .nl_family = AF_NETLINK,
+        .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE,
+    };
+    if (bind(fd, (struct sockaddr *)&name, sizeof name) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+void clinux_skip_route_changes(int fd) {
+    /* What is cut short, or was lost when the buffer was full (ENOBUFS), is no loss: that something
+     * changed is all that is wanted. */
+    char buffer[4096];
+    while (recv(fd, buffer, sizeof buffer, MSG_DONTWAIT) > 0 || errno == ENOBUFS || errno == EINTR) {
+    }
+}
+
+int clinux_terminal_columns(int fd) {
+    struct winsize size = { 0 };
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }

@@ -49,7 +49,9 @@ public struct HostName: Equatable, Sendable, CustomStringConvertible {
         // Sound: both strings are read as C strings, and the list is freed below, once.
         let code = unsafe getaddrinfo(host, "\(port)", &hints, &list)
         guard code == 0 else {
-            throw HostNameError(host: host, reason: unsafe String(cString: gai_strerror(code)))
+            throw HostNameError(
+                host: host, reason: unsafe String(cString: gai_strerror(code)),
+                isFinal: code == EAI_NONAME)
         }
         defer { unsafe freeaddrinfo(list) }
         var found: [TransportAddress] = []
@@ -79,6 +81,8 @@ public struct HostNameError: Error, Equatable, Sendable, CustomStringConvertible
     public let host: String
     /// What the system said.
     public let reason: String
+    /// Whether there is no such name; otherwise nobody could be asked, and trying again may help.
+    public let isFinal: Bool
 
     /// One line.
     public var description: String { "\(host): \(reason)" }

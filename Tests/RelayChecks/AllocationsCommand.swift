@@ -5,8 +5,8 @@ import RelayCore
 
 /// `relay-checks allocations`: a running relay must not allocate while it forwards.
 ///
-/// The whole relay runs, worker thread, socket and all; only this thread's allocations are left out
-/// of the count.
+/// The whole relay runs, worker thread, socket and all, and an agent before it; only this thread's
+/// allocations are left out of the count.
 struct AllocationsCommand {
     static let usage = "usage: relay-checks allocations [--datagrams N]"
     /// Datagrams under way at once: few enough to fit any receive buffer.
@@ -31,27 +31,47 @@ struct AllocationsCommand {
     func run() -> Int32 {
         allocation_ignore_thread()
         var failed = 0
-        for isTrains in [false, true] {
-            let name = isTrains ? "trains of 16" : "single datagrams"
-            guard let allocations = measure(isTrains: isTrains) else {
-                print("allocations: \(name): the relay did not forward")
+        for (isTrains, hasAgent) in [(false, false), (true, false), (false, true), (true, true)] {
+            let name =
+                (isTrains ? "trains of 16" : "single datagrams") + (hasAgent ? ", an agent" : "")
+            guard let allocations = measure(isTrains: isTrains, hasAgent: hasAgent) else {
+                print("allocations: \(name): nothing was forwarded")
                 failed += 1
                 continue
             }
             print("allocations: \(name): \(allocations) for \(datagrams) datagrams")
             if allocations != 0 { failed += 1 }
         }
-        print("\(2 - failed) passed, \(failed) failed")
+        print("\(4 - failed) passed, \(failed) failed")
         return failed == 0 ? 0 : 1
     }
 
-    private func measure(isTrains: Bool) -> UInt64? {
+    /// The session that the peers join.
+    private static let session = SessionID(high: 0x4000, low: 0x8000_0000_0000_0001)
+
+    /// An agent for one of the peers, once the relay has acknowledged it.
+    private func startAgent(_ relay: RelayService) -> AgentService? {
+        guard let name = HostName("\(relay.socket.address)", defaultPort: 1) else { return nil }
+        let anyPort = TransportAddress(ip: IPAddress(v4: 0x7f00_0001), port: 0)
+        guard
+            let agent = try? AgentService(
+                .init(relays: [name], session: Self.session, program: .listen(anyPort)))
+        else { return nil }
+        // 10 s: longer means that something is broken, not slow.
+        for _ in 0..<1_000 where !agent.snapshot.isRegistered { _ = usleep(10_000) }
+        return agent
+    }
+
+    private func measure(isTrains: Bool, hasAgent: Bool) -> UInt64? {
         guard let limits = try? RelayConfiguration(),
             let socket = try? SocketConfiguration(address: IPAddress(v4: 0x7f00_0001), port: 0),
             let relay = try? RelayService(limits, socket: socket, logLevel: .error)
         else { return nil }
         defer { relay.stop() }
-        let a = LoopbackPeer(relayPort: relay.socket.address.port)
+        let agent = hasAgent ? startAgent(relay) : nil
+        guard !hasAgent || agent?.snapshot.isRegistered == true else { return nil }
+        defer { agent?.stop() }
+        let a = LoopbackPeer(relayPort: agent?.localAddress.port ?? relay.socket.address.port)
         let b = LoopbackPeer(relayPort: relay.socket.address.port)
         var buffer = [UInt8](repeating: 0, count: 65_536)
         guard pair(a, b, &buffer) else { return nil }
@@ -71,7 +91,8 @@ struct AllocationsCommand {
     private func pair(
         _ a: borrowing LoopbackPeer, _ b: borrowing LoopbackPeer, _ buffer: inout [UInt8]
     ) -> Bool {
-        let registration = Array("REG:00000000-0000-4000-8000-000000000001\n".utf8)
+        // An agent has registered already; a registration of its program's is one more.
+        let registration = Array("REG:\(Self.session)\n".utf8)
         a.send(registration)
         guard a.receive(into: &buffer) == 4 else { return false }
         b.send(registration)

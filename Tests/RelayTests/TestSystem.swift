@@ -170,7 +170,10 @@ extension MessageHeaders {
     func read(_ index: Int) -> RawMessage {
         let header = unsafe base[index].msg_hdr
         var message = RawMessage()
-        unsafe message.name = header.msg_name.load(as: SocketAddress.self)
+        // A connected socket's messages have none.
+        if let name = unsafe header.msg_name {
+            unsafe message.name = name.load(as: SocketAddress.self)
+        }
         for vector in unsafe 0..<header.msg_iovlen {
             let vector = unsafe header.msg_iov[vector]
             unsafe message.bytes += Array(

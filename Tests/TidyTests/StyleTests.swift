@@ -13,6 +13,9 @@ struct StyleTests {
         "Sources/RelayCore/SessionTable.swift", "Sources/RelayCore/SourceTable.swift",
         "Sources/RelayCore/TransmitPlan.swift",
         // System calls.
+        "Sources/Relay/Agent/AgentConsole.swift", "Sources/Relay/Agent/AgentLoop.swift",
+        "Sources/Relay/Agent/SessionFile.swift", "Sources/Relay/Agent/RelayResolver.swift",
+        "Sources/Relay/Agent/WakeDescriptor.swift",
         "Sources/Relay/Configuration/ConfigurationFile.swift",
         "Sources/Relay/Configuration/Reload.swift",
         "Sources/Relay/DatagramSocket.swift", "Sources/Relay/EventReader.swift",

@@ -96,6 +96,15 @@ int clinux_peer_has_group(int fd, uint32_t group);
 /* A group's number by its name, getgrnam_r(3); -1 if there is none. */
 int64_t clinux_group(const char *name);
 
+/* A socket that is readable when an address or a route of this host changed (rtnetlink(7)); needs no
+ * rights. -1 with errno. */
+int clinux_open_route_changes(void);
+/* Makes it unreadable until the next change. */
+void clinux_skip_route_changes(int fd);
+
+/* How wide a terminal is, 0 where that is not known (ioctl_tty(2)). */
+int clinux_terminal_columns(int fd);
+
 /* The control message macros of cmsg(3). */
 static inline struct cmsghdr *_Nullable clinux_cmsg_first(const struct msghdr *message) {
     return CMSG_FIRSTHDR(message);
