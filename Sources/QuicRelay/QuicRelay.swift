@@ -11,8 +11,8 @@ struct QuicRelay: ParsableCommand {
         version: version,
         subcommands: [
             Serve.self, Attach.self, Status.self, Sessions.self, Events.self, Evict.self,
-            UndoEvict.self, LogLevelCommand.self, Drain.self, ReloadCommand.self, ProbeRelay.self,
-            CheckConfig.self, Manual.self,
+            UndoEvict.self, LogLevelCommand.self, Drain.self, ReloadCommand.self,
+            AgentCommand.self, ProbeRelay.self, CheckConfig.self, Manual.self,
         ],
         defaultSubcommand: Serve.self)
 
