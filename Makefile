@@ -88,7 +88,7 @@ python: $(PYTHON) ## The Python integration: its tests, and its types.
 	cd integrations/python && $(CURDIR)/$(PYTHON) -m mypy --cache-dir=$(CURDIR)/.build/mypy
 
 e2e: build $(PYTHON) ## Real QUIC programs and raw sockets, and the dashboard in a terminal.
-	@.ci/install-packages tmux
+	@.ci/install-packages tmux iproute2
 	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) $(PYTHON) -m pytest Tests/EndToEnd
 
 cost: build ## Measure what the dashboard costs, ten minutes: make cost ARGS="--only 50"

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from agent_process import Agent, StartAgent
 from couples import Stack, StartNat
 from dashboard import DashboardRelay, StartDashboard
 from nat import Nat
@@ -26,6 +27,7 @@ from tmux import why_no_tmux
 Note = Callable[[str], None]
 
 _relays = pytest.StashKey[list[Relay]]()
+_agents = pytest.StashKey[list[Agent]]()
 _notes = pytest.StashKey[list[str]]()
 
 
@@ -67,6 +69,32 @@ def start_nat() -> Iterator[StartNat]:
             return started.enter_context(Nat(relay.address, host, delay_seconds))
 
         yield start
+
+
+@pytest.fixture
+def start_agent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartAgent]:
+    """Starts an agent for a session; all of a test's agents end with it."""
+    missing = why_no_relay()
+    if missing:
+        pytest.fail(missing, pytrace=False)
+    started: list[Agent] = []
+    request.node.stash[_agents] = started
+
+    def start(*arguments: Any, **options: Any) -> Agent:
+        relays, session, *more = arguments
+        log = tmp_path / f"agent-{len(started)}.log"
+        agent = Agent(relays, session, log, *more, **options)
+        started.append(agent)
+        return agent
+
+    yield start
+    errors = []
+    for agent in started:
+        try:
+            agent.stop()
+        except AssertionError as error:
+            errors.append(str(error))
+    assert not errors, "\n".join(errors)
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"], ids=["ipv4", "ipv6"])
@@ -203,12 +231,14 @@ def note(request: pytest.FixtureRequest) -> Note:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Shows what the relays printed beside a failure."""
+    """Shows what relays and agents printed beside a failure."""
     report = yield
     if report.failed:
         relays = [relay for node in item.listchain() for relay in node.stash.get(_relays, [])]
         for relay in relays:
             report.sections.append((f"output of the relay, {relay.log.name}", relay.output()))
+        for agent in item.stash.get(_agents, []):
+            report.sections.append((f"output of an agent, {agent.log.name}", agent.output()))
     return report
 
 

@@ -97,11 +97,14 @@ class Relay(RelayPeers):
         super().__init__(host, rng)
         self.log = log
         self._is_stopped = False
-        command = [str(relay_binary()), "--no-tui", "--bind", host]
-        command += ["--port", str(self.address.port), *arguments]
-        with log.open("wb") as output:
+        self._command = [str(relay_binary()), "--no-tui", "--bind", host]
+        self._command += ["--port", str(self.address.port), *arguments]
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                command,
+                self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -112,6 +115,16 @@ class Relay(RelayPeers):
         except BaseException:
             self._end()
             raise
+        return self.process
+
+    def kill(self) -> None:
+        """Ends the relay as a crash does; `start_again` must follow."""
+        self.process.kill()
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """Starts a relay that was killed anew, at the same address."""
+        self._start()
 
     def output(self) -> str:
         """What the relay printed so far."""
