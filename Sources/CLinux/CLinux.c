@@ -237,6 +237,9 @@ int clinux_start_program(const char *path, char *const *arguments, char *const *
     sigemptyset(&none);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
+    /* Libraries open descriptors that would stay open on exec (SwiftNIO's epoll). Nothing else is
+     * ever started, so all may be marked here; what cannot be marked is only inherited. */
+    (void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     int code = posix_spawn_file_actions_adddup2(&actions, errors, 2);
     /* A descriptor onto itself is not closed on exec (posix_spawn(3), glibc 2.29). */
     for (int i = 0; code == 0 && i < count; i++) {

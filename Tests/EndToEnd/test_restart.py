@@ -156,6 +156,15 @@ def test_hand_over_needs_no_state_directory(tmp_path: Path, rng: random.Random) 
         exchange(a, b, "after two")
 
 
+def test_hand_overs_pile_up_no_descriptors(restarting: RestartingRelay) -> None:
+    """What the old relay's libraries had open is nothing to the new one."""
+    counts = []
+    for _ in range(3):
+        restarting.restart("hand-over")
+        counts.append(len(os.listdir(f"/proc/{restarting.process_id}/fd")))
+    assert counts[0] == counts[1] == counts[2], counts
+
+
 def test_what_comes_during_a_hand_over_waits(restarting: RestartingRelay) -> None:
     """Bursts in both directions: nothing is lost, doubled or in another order."""
     a, b = restarting.pair()

@@ -68,6 +68,20 @@ struct BudgetStoreTests {
         }
     }
 
+    /// The decoder itself traps on some texts that end too early (JSONGrammar).
+    @Test func noBeginningOfAFileIsACrash() throws {
+        let folder = try TemporaryFolder()
+        let store = BudgetStore(directory: folder.path)
+        #expect(store.save(ledger()) == nil)
+        let good = try folder.text("budget.json")
+        for length in 0..<good.count - 1 {
+            for end in ["", " ", ",", "\n"] {
+                try folder.write(good.prefix(length) + end, to: "budget.json")
+                #expect(isUnusable(store), "\(length) and '\(end)'")
+            }
+        }
+    }
+
     @Test func noMutationIsACrash() throws {
         let seed: UInt64 = 9
         var random = SplitMix64(seed: seed)

@@ -34,7 +34,9 @@ public struct BudgetStore: Sendable {
         guard FileManager.default.fileExists(atPath: path) else { return .nothing }
         do {
             let data = try Data(contentsOf: URL(fileURLWithPath: path))
-            guard data.count <= BudgetStore.sizeLimit else { throw Contents.NotUsable() }
+            guard data.count <= BudgetStore.sizeLimit, JSONGrammar.accepts([UInt8](data)) else {
+                throw Contents.NotUsable()
+            }
             return .ledger(try JSONDecoder().decode(Contents.self, from: data).ledger)
         } catch {
             // Sound: both are strings. Where it cannot be renamed it is replaced.
