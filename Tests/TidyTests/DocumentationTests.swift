@@ -19,12 +19,12 @@ struct DocumentationTests {
         #expect(lines.contains("make test"))
     }
 
-    @Test func readmeListsEverySettingWithItsDefault() throws {
-        let readme = try SourceTree.file("README.md").lines
+    @Test func documentsListEverySettingWithItsDefault() throws {
+        let document = try SourceTree.file("Documentation/configuration.md").lines
         for setting in Setting.all + [.port, .receiveBuffer] {
-            let row = readme.first { $0.hasPrefix("| `--\(setting.name)`") }
+            let row = document.first { $0.hasPrefix("| `--\(setting.name)`") }
             let cells = row.map { $0.split(separator: "|").map { $0.trimmed } } ?? []
-            #expect(cells.count == 4, "README has no row for --\(setting.name)")
+            #expect(cells.count == 4, "no document has a row for --\(setting.name)")
             guard cells.count == 4 else { continue }
             #expect(cells[1] == "\(setting.defaultValue)", "default of --\(setting.name)")
             let range = "\(setting.range.lowerBound)–\(setting.range.upperBound)"
@@ -32,14 +32,16 @@ struct DocumentationTests {
         }
     }
 
-    @Test func readmeListsEveryOption() throws {
-        let readme = try SourceTree.file("README.md").lines
+    @Test func documentsListEveryOption() throws {
+        let documents = try ["configuration", "agent"].flatMap {
+            try SourceTree.file("Documentation/\($0).md").lines
+        }
         let files = try SourceTree.files(below: "Sources/QuicRelay", suffix: "Options.swift")
         let options = files.flatMap { self.options(of: $0) }
         #expect(options.count >= 20, "options are not recognised any more")
         for option in options {
-            let isListed = readme.contains { $0.hasPrefix("| `--\(option)`") }
-            #expect(isListed, "README has no row for --\(option)")
+            let isListed = documents.contains { $0.hasPrefix("| `--\(option)`") }
+            #expect(isListed, "no document has a row for --\(option)")
         }
     }
 
