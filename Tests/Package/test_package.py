@@ -45,8 +45,8 @@ def machine(package: Path) -> Iterator[Machine]:
     with tempfile.TemporaryDirectory() as directory:
         machine = Machine(Path(directory) / "root")
         try:
-            shutil.copy(package, machine.root / "root/quic-relay.deb")
-            machine.run("dpkg", "--install", "/root/quic-relay.deb")
+            shutil.copy(package, machine.root / "srv/quic-relay.deb")
+            machine.run("dpkg", "--install", "/srv/quic-relay.deb")
             yield machine
         finally:
             machine.stop()
@@ -270,7 +270,7 @@ def test_a_datagram_starts_it(machine: Machine, session: uuid.UUID) -> None:
 def test_an_upgrade_restarts_it(machine: Machine) -> None:
     machine.run("systemctl", "enable", "--now", UNIT)
     former = main_process(machine)
-    machine.run("dpkg", "--install", "/root/quic-relay.deb")
+    machine.run("dpkg", "--install", "/srv/quic-relay.deb")
     assert machine.is_(UNIT, "active")
     assert main_process(machine) not in (0, former)
 
