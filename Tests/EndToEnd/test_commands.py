@@ -85,6 +85,23 @@ def test_status_tells_what_was_sent(serve: Serve) -> None:
     assert commands.lines("status", "--once")[0].split()[:2] == lines[0].split()[:2]
 
 
+def test_status_tells_what_was_taken_over(serve: Serve, tmp_path: Path) -> None:
+    """From the relay before, which has left two sessions."""
+    state = ("--state-dir", str(tmp_path / "state"))
+    (tmp_path / "state").mkdir()
+    before, commands = serve(*state)
+    assert commands.value("status")["restored_sessions"] == 0
+    for _ in range(2):
+        before.pair("127.0.0.2", "127.0.0.3")
+    sessions = commands.value("status")["totals"]["sessions_paired"]
+    waiting = commands.value("status")["totals"]["sessions_waiting"]
+    assert sessions == 2
+    before.stop()
+    _, commands = serve(*state)
+    assert commands.value("status")["restored_sessions"] == sessions + waiting
+    assert f"went on with {sessions + waiting} sessions" in "\n".join(commands.lines("status"))
+
+
 def test_sessions_can_be_read_by_programs(serve: Serve) -> None:
     relay, commands = serve()
     a, b = _pair(relay, FIRST, HOST_A, HOST_B)

@@ -13,7 +13,7 @@ struct MetricsTextTests {
             cpuSeconds: 1.5, residentBytes: 4_096, virtualBytes: nil, openFiles: 3,
             openFileLimit: .infinity, startedAtUnixSeconds: 1_795_806_147.05)
         let sources = MetricSources(
-            version: "1.2.3", totals: totals, socket: socket,
+            version: "1.2.3", restoredSessions: 3, totals: totals, socket: socket,
             records: SessionRecordCounts(written: 7, lost: 2, waiting: 1), process: process,
             now: totals.time.advanced(byNanoseconds: Nanoseconds.perSecond / 4))
         return MetricsText(MetricFamily.all, of: sources).text.split(separator: "\n")
@@ -42,6 +42,10 @@ struct MetricsTextTests {
                 "quic_relay_sessions{state=\"paired\"} 5",
                 "quic_relay_sessions{state=\"quarantined\"} 0",
             ])
+    }
+
+    @Test func whatWasTakenOverIsToldWithoutALabel() {
+        #expect(lines(RelayTotals()).contains("quic_relay_restored_sessions 3"))
     }
 
     @Test func histogramsAreCumulativeAndAddUp() {

@@ -31,6 +31,7 @@ struct StatusText {
     }
 
     private var state: String {
+        let restored = status.restoredSessions
         let uptime = UInt64(max(0, status.uptimeSeconds) * 1_000) * Nanoseconds.perMillisecond
         let state = console.colored(totals.state.name, totals.state == .serving ? .good : .warning)
         let (send, receive) = (status.socket.canSegment, status.socket.canCoalesce)
@@ -38,6 +39,7 @@ struct StatusText {
         return row(
             "state",
             "\(state)  up \(trimmed(Format.duration(nanoseconds: uptime)))"
+                + (restored > 0 ? ", went on with \(restored) sessions" : "")
                 + "  log \(totals.logLevel.name)  offload \(offload)"
                 + "  receive buffer \(bytes(UInt64(max(0, status.socket.receiveBufferBytes))))")
     }

@@ -92,6 +92,8 @@ public struct StatusReport: Codable, Equatable, Sendable {
     public var started: String
     /// How long ago that is.
     public var uptimeSeconds: Double
+    /// How many sessions of a relay before it went on with.
+    public var restoredSessions: Int
     /// Its socket.
     public var socket: SocketReport
     /// Its limits and times, by the names of the options without their dashes.
@@ -106,6 +108,7 @@ public struct StatusReport: Codable, Equatable, Sendable {
         case programVersion = "version"
         case started = "started_at"
         case uptimeSeconds = "uptime_s"
+        case restoredSessions = "restored_sessions"
     }
 }
 

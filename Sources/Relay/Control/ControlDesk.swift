@@ -222,6 +222,7 @@ final class ControlDesk {
             programVersion: facts.programVersion, pid: facts.pid,
             started: timestamp(unixMilliseconds: started / 1_000),
             uptimeSeconds: Double(uptime / Nanoseconds.perMillisecond) / 1_000,
+            restoredSessions: service.restoredSessions,
             socket: SocketReport(service.socket), limits: facts.limits(), control: control,
             totals: TotalsReport(picture.totals, drops: picture.drops, tally, clock))
     }

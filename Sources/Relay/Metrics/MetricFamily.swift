@@ -32,6 +32,8 @@ public struct MetricFamily: Sendable {
 /// What metrics are made of, all taken at one time.
 struct MetricSources: Sendable {
     let version: String
+    /// How many sessions of a relay before the present one went on with.
+    let restoredSessions: Int
     let totals: RelayTotals
     let socket: RelayService.SocketStatus
     let records: SessionRecordCounts
@@ -69,6 +71,10 @@ extension MetricFamily {
             "quic_relay_build_info", "Always 1; the label says which version runs.",
             label: "version"
         ) { $0.add(1, "version", $1.version) },
+        .gauge(
+            "quic_relay_restored_sessions",
+            "Sessions that the relay took over when it started, from a file or from another relay."
+        ) { $0.add(UInt64($1.restoredSessions)) },
         .gauge(
             "quic_relay_state", "1 for the state that the relay is in, 0 for the others.",
             label: "state"

@@ -40,7 +40,8 @@ struct MetricsPages: Sendable {
         let text = MetricsText(
             MetricFamily.all,
             of: MetricSources(
-                version: version, totals: totals, socket: service.socket,
+                version: version, restoredSessions: service.restoredSessions, totals: totals,
+                socket: service.socket,
                 records: service.sessionRecords, process: .current(), now: now))
         return Page(status: 200, contentType: MetricsText.contentType, body: text.text)
     }
