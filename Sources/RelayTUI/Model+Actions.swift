@@ -281,8 +281,9 @@ nonisolated extension Model {
         } else {
             logLevelReverts = nil
         }
-        // Shown at once; the picture confirms it.
+        // Shown at once; a picture that is made afterwards confirms it.
         picture.totals.logLevel = level
+        askedLogLevel = (level, now, nil)
         return [.submit(.setLogLevel(level))]
     }
 

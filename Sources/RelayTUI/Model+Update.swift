@@ -26,6 +26,7 @@ nonisolated extension Model {
         heldOrder = holdsOrder ? new.heldOrder ?? heldOrder : nil
         formerRows = (picture.sessions, picture.offset)
         picture = new
+        keepAskedLogLevel()
         pairedSincePicture = 0
         picture.heldOrder = nil
         removeEnded()
@@ -42,6 +43,16 @@ nonisolated extension Model {
         heldOrder = holdsOrder ? new.heldOrder ?? heldOrder : nil
         removeEnded()
         followSelection()
+    }
+
+    /// Goes on showing the log level that was asked for while pictures come that were made before
+    /// the relay took it: the next key counts from there. One that it does not take is forgotten.
+    private mutating func keepAskedLogLevel() {
+        guard let asked = askedLogLevel else { return }
+        let isOlder =
+            asked.takenAt.map { picture.totals.time < $0 }
+            ?? (now.nanoseconds(since: asked.at) < Model.messageNanoseconds)
+        if isOlder { picture.totals.logLevel = asked.level } else { askedLogLevel = nil }
     }
 
     /// Lets rows of sessions go that ended a while ago.
@@ -80,6 +91,7 @@ nonisolated extension Model {
                 say("\(shown(id)): there is no such session to do that to")
             case .logLevelChanged(_, let level):
                 if level <= .info { logLevelReverts = nil }
+                if askedLogLevel?.level == level { askedLogLevel?.takenAt = recorded.time }
             case .drained: if endsWhenDrained { effects.append(.quit(.stop)) }
             default: break
             }

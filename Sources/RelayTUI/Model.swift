@@ -113,6 +113,8 @@ nonisolated struct Model: Sendable {
     var lastEviction: (id: SessionID, at: Instant)?
     /// When a log level of debug or trace goes back, and to which.
     var logLevelReverts: (at: Instant, to: LogLevel)?
+    /// The log level that was asked for here, when, and when the relay took it.
+    var askedLogLevel: (level: LogLevel, at: Instant, takenAt: Instant?)?
 
     /// How long a row stays after its session ended.
     static let endedNanoseconds = 10 * Nanoseconds.perSecond

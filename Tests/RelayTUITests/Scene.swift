@@ -64,11 +64,17 @@ struct Scene: ~Copyable {
     mutating func show() { show(asked: model.request) }
 
     /// The same for what was asked for a while ago.
-    mutating func show(asked request: PictureRequest) {
+    mutating func show(asked request: PictureRequest) { model.show(picture(request)) }
+
+    /// The relay as it is now.
+    func picture(_ request: PictureRequest? = nil) -> Picture {
         var snapshot = RelaySnapshot(sessionLimit: 64)
         while !engine.fill(&snapshot, at: now) {}
-        model.show(Picture(request, of: snapshot))
+        return Picture(request ?? model.request, of: snapshot)
     }
+
+    /// Somebody else asks something of the relay.
+    mutating func command(_ command: RelayCommand) { engine.apply(command, at: now) }
 
     private var cursor: UInt64 = 0
 

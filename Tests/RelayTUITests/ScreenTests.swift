@@ -165,6 +165,33 @@ struct ScreenTests {
         #expect(scene.model.picture.totals.logLevel == .info)
     }
 
+    /// A picture may be on its way when the key is pressed: it shows the relay as it was.
+    @Test func eachStepOfTheLogLevelIsOne() throws {
+        var scene = try Scene()
+        scene.wait()
+        let old = scene.picture()
+        for level in [LogLevel.notice, .warning, .error] {
+            scene.press(.character("L"))
+            scene.model.show(old)
+            #expect(scene.model.picture.totals.logLevel == level)
+            #expect(scene.effects.last == .submit(.setLogLevel(level)))
+        }
+        scene.wait()
+        // Somebody else's choice is seen once the relay has taken ours.
+        scene.command(.setLogLevel(.info))
+        scene.wait()
+        #expect(scene.model.picture.totals.logLevel == .info)
+    }
+
+    @Test func aLogLevelThatTheRelayNeverTookIsForgotten() throws {
+        var scene = try Scene()
+        scene.wait()
+        _ = scene.model.press(.character("L"))
+        #expect(scene.model.picture.totals.logLevel == .notice)
+        for _ in 0..<10 { scene.wait() }
+        #expect(scene.model.picture.totals.logLevel == .info)
+    }
+
     @Test func quittingAsksWhileSessionsAreLive() throws {
         var scene = try scene()
         scene.press(.character("q"), .enter)
