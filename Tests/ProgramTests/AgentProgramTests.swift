@@ -103,6 +103,7 @@ import Testing
             Self.whole, environment: ["TERM": "xterm"], output: .terminal)
         let started = try #require(program.nextLine())
         #expect(started.contains("agent_started"))
+        #expect(program.waitForOutput("trying 127.0.0.1:9"))
         // Whatever is drawn in between is erased before the next line.
         program.signal(SIGTERM)
         let lines = program.remainingLines()

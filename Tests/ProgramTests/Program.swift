@@ -94,6 +94,17 @@ final class Program {
         }
     }
 
+    /// Reads until it has written this; all of it is still to come as lines.
+    func waitForOutput(_ text: String) -> Bool {
+        while !String(decoding: pending, as: UTF8.self).contains(text) {
+            guard output.waitUntilReadable(milliseconds: patienceMilliseconds) else { return false }
+            let bytes = output.read()
+            if bytes.isEmpty { return false }
+            pending += bytes
+        }
+        return true
+    }
+
     /// All lines that are still to come, once it has ended.
     func remainingLines() -> [String] {
         var lines: [String] = []
