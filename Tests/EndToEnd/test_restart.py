@@ -48,6 +48,7 @@ def _transfer(
 ) -> Transfer:
     ports = free_ports(relay.address.host, 2)
     register_ports(relay, ports)
+    more = ("--may-lose-close",) if stack.name == "quic-portal" else ()
     return Transfer(
         stack.program,
         (relay.address, relay.address),
@@ -55,6 +56,7 @@ def _transfer(
         seed,
         directory,
         *stack.options,
+        *more,
         byte_count=byte_count,
     )
 
