@@ -255,7 +255,8 @@ def test_a_datagram_starts_it(machine: Machine, session: uuid.UUID) -> None:
     assert machine.is_(UNIT, "inactive")
     with peer(machine, HOST_A) as a, peer(machine, HOST_B) as b:
         a.register(session)
-        assert machine.is_(UNIT, "active")
+        # It forwards a moment before it says that it is ready.
+        wait_until(lambda: machine.is_(UNIT, "active"), "the relay is ready")
         b.register(session)
         exchange(a, b, "activated")
     assert machine.properties(UNIT, "NFileDescriptorStore") == ["0"]
