@@ -97,8 +97,7 @@ class Forwarder:
         listen: tuple[str, int] | None = None,
         forward_to: tuple[str, int] | None = None,
     ) -> None:
-        if (listen is None) == (forward_to is None):
-            raise ValueError("a forwarder needs either listen or forward_to")
+        target = _one_of(listen, forward_to)
         self._line = line(session)
         self.relay = resolve(relay)
         self._wake, self._waker = socket.socketpair()
@@ -106,7 +105,6 @@ class Forwarder:
         try:
             # Connected: nobody but the relay is heard.
             self._upstream.connect(self.relay)
-            target = Address(*(listen or forward_to or ("", 0)))
             self._local = _open(target.family)
             self._program: Address | None = None
             if listen is not None:
@@ -255,11 +253,9 @@ class ForwarderProcess:
         listen: tuple[str, int] | None = None,
         forward_to: tuple[str, int] | None = None,
     ) -> None:
-        if (listen is None) == (forward_to is None):
-            raise ValueError("a forwarder needs either listen or forward_to")
+        target = _one_of(listen, forward_to)
         relay_address = resolve(relay)
         option: Literal["--listen", "--forward"] = "--listen" if listen else "--forward"
-        target = Address(*(listen or forward_to or ("", 0)))
         # The session's id is a secret: command lines are seen by everybody on the machine.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "quic_relay", "--relay", str(relay_address)]
@@ -296,6 +292,13 @@ class ForwarderProcess:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _one_of(listen: tuple[str, int] | None, forward_to: tuple[str, int] | None) -> Address:
+    """The address of the program's side, of which there must be exactly one."""
+    if (listen is None) == (forward_to is None):
+        raise ValueError("a forwarder needs either listen or forward_to")
+    return Address(*(listen or forward_to or ("", 0)))
 
 
 def _open(family: socket.AddressFamily) -> socket.socket:
