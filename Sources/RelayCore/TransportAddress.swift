@@ -103,14 +103,15 @@ extension IPAddress: CustomStringConvertible {
             + groups[zeros.upperBound...].joined(separator: ":")
     }
 
-    private func group(_ index: Int) -> UInt16 {
+    /// One of the eight groups of 16 bits.
+    func group(_ index: Int) -> UInt16 {
         let half = index < 4 ? high : low
         return UInt16(truncatingIfNeeded: half >> UInt64(48 - 16 * (index % 4)))
     }
 
     /// The first of the longest runs of two or more zero groups, which "::" replaces (RFC 5952
     /// §4.2).
-    private var longestZeroRun: Range<Int>? {
+    var longestZeroRun: Range<Int>? {
         var longest: Range<Int>?
         var start = 0
         for index in 0...8 where index == 8 || group(index) != 0 {

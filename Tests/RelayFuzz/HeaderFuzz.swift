@@ -14,9 +14,23 @@ enum HeaderFuzz {
             packets.dropFirst().allSatisfy { $0.destination == packets[0].destination },
             "packets of several connections in one datagram")
         precondition(packets == read(datagram, length), "what is read is not the same twice")
-        _ = Registration(datagram.span)
+        readControl(datagram)
         var recognition = Recognition()
         for _ in 0..<3 { recognition.take(datagram.span) }
+    }
+
+    /// What is a line is one by its whole grammar, whatever the reader makes of it.
+    private static func readControl(_ datagram: [UInt8]) {
+        guard let line = ControlLine(datagram.span) else { return }
+        precondition(ControlLine.lengths.contains(datagram.count))
+        let isVersionOne = Registration(datagram.span) != nil
+        if case .registration = line {
+            precondition(isVersionOne)
+        } else {
+            let attributes = datagram[40..<datagram.count - 1]
+            precondition(!isVersionOne && datagram.last == 10 && attributes.first == 0x3b)
+            precondition(attributes.allSatisfy { $0 >= 0x20 && $0 < 0x7f }, "not a line's shape")
+        }
     }
 
     private static func read(_ datagram: [UInt8], _ length: Int?) -> [QUICPacket] {
