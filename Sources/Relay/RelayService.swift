@@ -255,6 +255,7 @@ public final class RelayService: Sendable {
             let failure = worker.turn(waits: request == .nothing, clock: MonotonicClock.now)
             let now = MonotonicClock.now()
             if let failure { recover(from: failure, &worker.engine, at: now) }
+            if now >= worker.engine.cookiesDueAt { renewCookies(of: &worker.engine, at: now) }
             request = mailbox.mayHaveWork ? mailbox.work(for: &worker.engine, at: now) : .nothing
             if request == .stop { worker.noteReceiveDrops(at: now) }
             books.write(&worker.engine, isLast: request == .stop, at: now)
@@ -305,6 +306,11 @@ public final class RelayService: Sendable {
             }
             if isDue { totalsAt = now.advanced(byNanoseconds: Nanoseconds.perSecond) }
         }
+    }
+
+    private static func renewCookies(of engine: inout RelayEngine, at now: Instant) {
+        var random = SystemRandomNumberGenerator()
+        engine.renewCookies(secret: (random.next(), random.next()), at: now)
     }
 
     /// Goes on after a receive failed for want of memory or the like, without spinning on it.

@@ -5,7 +5,7 @@
 ///     "ERR:" reason "\n"                      at most 13: only after a valid cookie
 ///
 /// Each is shorter than what it answers: a challenge than the 63 bytes of the shortest line, the
-/// others than the 104 of the shortest one with a cookie. To a version 1 registration there is one
+/// others than the 103 of the shortest one with a cookie. To a version 1 registration there is one
 /// answer only, `Registration.acknowledgement`, and a `BYE` gets that, too.
 public enum ControlReply: Equatable, Sendable {
     /// The address is to prove that it receives.

@@ -56,6 +56,25 @@ struct CookieSecrets: BitwiseCopyable, Sendable {
     }
 }
 
+extension CookieSecrets {
+    /// What `write` takes, in bytes.
+    static let byteCount = 40
+
+    func write(to writer: inout CheckpointWriter) {
+        for key in [current, former] {
+            writer.write(key.low)
+            writer.write(key.high)
+        }
+        writer.write(rotatedAt)
+    }
+
+    init(from reader: inout CheckpointReader) {
+        current = SipHash.Key(low: reader.read(), high: reader.read())
+        former = SipHash.Key(low: reader.read(), high: reader.read())
+        rotatedAt = reader.readInstant()
+    }
+}
+
 extension Cookie {
     fileprivate func difference(from other: Cookie) -> UInt64 {
         (high ^ other.high) | (low ^ other.low)

@@ -26,11 +26,15 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case draining
     /// The month's volume is used up, and no new sessions are taken for that.
     case budget
+    /// The relay takes registrations with a valid token only.
+    case unauthorized
     /// Nothing could or should be sent to that source address.
     case refusedSource
+    /// It has the shape of a version 2 line, and its attributes are not as they must be.
+    case malformed
 
-    // Registrations that were taken but not answered.
-    /// The source's unvalidated addresses have had their acknowledgements for now.
+    // Control datagrams that were not answered.
+    /// The source's unvalidated addresses have had their answers for now.
     case acknowledgementRate
 
     // What the system refused.
@@ -59,7 +63,9 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .registrationRate: "registration_rate"
         case .draining: "draining"
         case .budget: "budget"
+        case .unauthorized: "unauthorized"
         case .refusedSource: "refused_source"
+        case .malformed: "malformed"
         case .acknowledgementRate: "ack_rate"
         case .receiveBufferFull: "receive_buffer_full"
         case .truncated: "truncated"

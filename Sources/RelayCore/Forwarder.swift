@@ -181,7 +181,7 @@ struct Forwarder: ~Copyable {
         }
     }
 
-    /// Whether one of the slot's datagrams has the length and first byte of a registration. In a
+    /// Whether one of the slot's datagrams has the length and beginning of a control line. In a
     /// train only the last datagram can differ in length from the first.
     @inline(__always)
     private func mayHoldControl(
@@ -189,14 +189,47 @@ struct Forwarder: ~Copyable {
     ) -> Bool {
         let length = Int(arrival.length)
         guard arrival.isTrain else {
-            return Registration.lengths.contains(length)
-                && batch.byte(slot: slot, offset: 0) == UInt8(ascii: "R")
+            return ControlLine.lengths.contains(length)
+                && beginsControl(slot: slot, offset: 0, of: batch)
         }
         let segment = Int(arrival.segmentLength)
-        if Registration.lengths.contains(segment) { return true }
+        if ControlLine.lengths.contains(segment) {
+            return mayHoldControl(inTrain: arrival, slot: slot, of: batch)
+        }
         let last = length % segment
-        return Registration.lengths.contains(last)
-            && batch.byte(slot: slot, offset: length - last) == UInt8(ascii: "R")
+        return ControlLine.lengths.contains(last)
+            && beginsControl(slot: slot, offset: length - last, of: batch)
+    }
+
+    /// The same for a train of datagrams of such a length, which QUIC has few of.
+    private func mayHoldControl(
+        inTrain arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch
+    ) -> Bool {
+        var offset = 0
+        while offset + ControlLine.lengths.lowerBound <= Int(arrival.length) {
+            if beginsControl(slot: slot, offset: offset, of: batch) { return true }
+            offset += Int(arrival.segmentLength)
+        }
+        return false
+    }
+
+    /// Whether the datagram there, of at least 40 bytes, begins as a control line does: one in 2^31
+    /// others does.
+    @inline(__always)
+    private func beginsControl(
+        slot: Int, offset: Int, of batch: borrowing ReceiveBatch
+    ) -> Bool {
+        switch batch.byte(slot: slot, offset: offset) {
+        case UInt8(ascii: "R"):
+            batch.byte(slot: slot, offset: offset + 1) == UInt8(ascii: "E")
+                && batch.byte(slot: slot, offset: offset + 2) == UInt8(ascii: "G")
+                && batch.byte(slot: slot, offset: offset + 3) == UInt8(ascii: ":")
+        case UInt8(ascii: "B"):
+            batch.byte(slot: slot, offset: offset + 1) == UInt8(ascii: "Y")
+                && batch.byte(slot: slot, offset: offset + 2) == UInt8(ascii: "E")
+                && batch.byte(slot: slot, offset: offset + 3) == UInt8(ascii: ":")
+        default: false
+        }
     }
 
     // MARK: Changes, by the engine only

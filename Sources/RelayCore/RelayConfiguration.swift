@@ -112,7 +112,9 @@ public struct RelayConfiguration: Sendable, Equatable {
     public let rebindPolicy: RebindPolicy
     /// What may be sent in a month, if that is limited.
     public var budget: VolumeBudget?
-    /// Whether only a connection ID that it was sent shows that an address receives.
+    /// Who decides whether a token is good; without one nobody needs any.
+    public var authority: TokenAuthority?
+    /// Whether only a connection ID or a cookie that it was sent shows that an address receives.
     public let isStrict: Bool
 
     let idleTimeoutNanoseconds: UInt64

@@ -42,7 +42,7 @@ public struct DropRecord: BitwiseCopyable, Sendable {
 
 /// How many datagrams were dropped for each reason.
 public struct DropTally: BitwiseCopyable, Sendable {
-    /// One place for each of the 18 reasons, and six to spare: 192 bytes.
+    /// One place for each of the 20 reasons, and four to spare: 192 bytes.
     private var counts = InlineArray<24, UInt64>(repeating: 0)
 
     /// None.
@@ -52,6 +52,44 @@ public struct DropTally: BitwiseCopyable, Sendable {
     public subscript(reason: DropReason) -> UInt64 {
         get { counts[Int(reason.rawValue)] }
         set { counts[Int(reason.rawValue)] = newValue }
+    }
+}
+
+/// What the relay answers of its own.
+public enum ReplyKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
+    /// The peer is bound, or gone as it wished.
+    case acknowledgement
+    /// The address is to prove that it receives.
+    case challenge
+    /// The address has proved it, and yet is not bound.
+    case full, auth, limit, evicted, draining
+
+    /// The stable name used in metrics and the control interface.
+    public var name: String {
+        switch self {
+        case .acknowledgement: "ack"
+        case .challenge: "challenge"
+        case .full: RegistrationRefusal.full.name
+        case .auth: RegistrationRefusal.auth.name
+        case .limit: RegistrationRefusal.limit.name
+        case .evicted: RegistrationRefusal.evicted.name
+        case .draining: RegistrationRefusal.draining.name
+        }
+    }
+}
+
+/// How often each answer was given. One that the system did not take is among them.
+public struct ReplyTally: BitwiseCopyable, Sendable {
+    /// One place for each kind, and one to spare.
+    private var counts = InlineArray<8, UInt64>(repeating: 0)
+
+    /// None.
+    public init() {}
+
+    /// The number of one kind.
+    public subscript(kind: ReplyKind) -> UInt64 {
+        get { counts[Int(kind.rawValue)] }
+        set { counts[Int(kind.rawValue)] = newValue }
     }
 }
 
@@ -67,6 +105,8 @@ public struct RelayCounters: ~Copyable, Sendable {
     public internal(set) var forwarded = Volume()
     /// Control datagrams that were answered.
     public internal(set) var replied: UInt64 = 0
+    /// What the answers were.
+    public internal(set) var replies = ReplyTally()
     /// What was sent, replies included, as networks bill it: payload, UDP and IP headers.
     public internal(set) var egressBytes: UInt64 = 0
     private var drops = FixedStorage<DropRecord>(
@@ -114,6 +154,7 @@ extension RelayCounters {
         copy.received = received
         copy.forwarded = forwarded
         copy.replied = replied
+        copy.replies = replies
         for reason in DropReason.allCases {
             copy.drops[Int(reason.rawValue)] = drops(reason)
         }
@@ -123,6 +164,7 @@ extension RelayCounters {
         writer.write(received)
         writer.write(forwarded)
         writer.write(replied)
+        for kind in ReplyKind.allCases { writer.write(replies[kind]) }
         writer.write(UInt32(DropReason.allCases.count))
         for reason in DropReason.allCases {
             let record = drops(reason)
@@ -136,16 +178,19 @@ extension RelayCounters {
     init?(from reader: inout CheckpointReader) {
         self.init()
         let volumes = (reader.readVolume(), reader.readVolume())
-        let replies = reader.readCount()
+        let replied = reader.readCount()
+        var replies = ReplyTally()
+        for kind in ReplyKind.allCases { replies[kind] = reader.readCount() ?? 0 }
         let reasons: UInt32 = reader.read()
-        guard case (let received?, let forwarded?) = volumes, let replies,
+        guard case (let received?, let forwarded?) = volumes, let replied,
             Int(reasons) == DropReason.allCases.count
         else { return nil }
         self.received = received
         self.forwarded = forwarded
-        replied = replies
+        self.replied = replied
+        self.replies = replies
         var rest = received.datagrams
-        for part in [forwarded.datagrams, replies] {
+        for part in [forwarded.datagrams, replied] {
             guard part <= rest else { return nil }
             rest -= part
         }

@@ -220,7 +220,7 @@ extension RelayEngine {
         countWaiting(peer.session, by: 1)
         forwarder.keepHistory(of: peer, from: old)
         record.source = peers[peer.index].source
-        if evidence == .registration {
+        if evidence.isRegistration {
             record.registeredAt = now
             record.refreshedAt = now
             if record.validation == .none { record.validation = record.lapsedValidation }
@@ -231,13 +231,13 @@ extension RelayEngine {
         }
         // What went to the old address shows nothing about the new one.
         record.wasForwardedTo = record.wasForwardedTo && record.validation != .none
-        if evidence == .registration || isReverted || !isHomeKept {
+        if evidence.isRegistration || isReverted || !isHomeKept {
             record.former = old.address
             record.reboundAt = now
             record.formerHeardAt = .origin
             // A peer that registered at both addresses has two sockets; else one was a stranger's.
             record.isFormerRejected =
-                isReverted && evidence == .connectionID && record.reboundBy != .registration
+                isReverted && evidence == .connectionID && !record.reboundBy.isRegistration
             record.reboundBy = evidence
         }
         if record.isFormerRejected {

@@ -101,8 +101,8 @@ extension RelayEngine {
                 datagramCount: 1, ecn: arrival.ecn)
             let datagram = batch.bytes(slot: slot, offset: offset, length: length)
             let verdict: Verdict
-            if let registration = Registration(datagram) {
-                verdict = register(registration, from: arrival, into: &plan, at: now)
+            if let line = ControlLine(datagram) {
+                verdict = receiveControl(line, from: arrival, into: &plan, at: now)
             } else {
                 verdict = receivePayload(portion, datagram, from: arrival, into: &plan, at: now)
             }

@@ -7,8 +7,10 @@ extension RelayEngine {
         _ registration: Registration, from arrival: Arrival, into plan: inout TransmitPlan,
         at now: Instant
     ) -> Verdict {
-        if isRefused(arrival.source) { return .drop(.refusedSource) }
         let id = registration.session
+        if configuration.authority != nil {
+            return refuse(id, from: arrival, .unauthorized, at: now)
+        }
         let session = sessions.find(id)
         if let session, sessions.records[session].place != .quarantined,
             let peer = forwarder.peer(at: arrival.source), peer.session == session
@@ -16,31 +18,43 @@ extension RelayEngine {
             return refresh(peer, from: arrival, into: &plan, at: now)
         }
         switch admit(id, to: session, from: arrival, at: now) {
-        case .success(let peer):
-            return acknowledge(peer, into: &plan, at: now)
+        case .success(let peer): return acknowledge(peer, into: &plan, at: now)
         case .failure(let refusal):
-            log.record(
-                .registrationRefused(id, from: arrival.source, refusal.reason), at: now)
-            return .drop(refusal.reason)
+            return refuse(id, from: arrival, refusal.reason, at: now)
         }
     }
 
-    private struct Refusal: Error {
+    private mutating func refuse(
+        _ id: SessionID, from arrival: Arrival, _ reason: DropReason, at now: Instant
+    ) -> Verdict {
+        log.record(.registrationRefused(id, from: arrival.source, reason), at: now)
+        return .drop(reason)
+    }
+
+    struct Refusal: Error {
         let reason: DropReason
     }
 
+    /// Takes a registration that changes something from its source's rate; says no if there is
+    /// nothing left of that.
+    mutating func mayRegister(from ip: IPAddress, at now: Instant) -> Bool {
+        let source = sources.record(of: ip)
+        return sources.records[source].registrations.take(
+            1, under: configuration.registrationLimit, at: now)
+    }
+
     /// Decides about a registration from an address that is not in the session yet, and carries
-    /// the decision out. A refusal changes nothing but its source's rate.
-    private mutating func admit(
-        _ id: SessionID, to session: Int?, from arrival: Arrival, at now: Instant
+    /// the decision out. A refusal changes nothing but its source's rate, for which it may have
+    /// been counted already.
+    mutating func admit(
+        _ id: SessionID, to session: Int?, from arrival: Arrival, isCounted: Bool = false,
+        at now: Instant
     ) -> Result<PeerNumber, Refusal> {
-        let source = sources.record(of: arrival.source.ip)
-        guard
-            sources.records[source].registrations.take(
-                1, under: configuration.registrationLimit, at: now)
-        else { return .failure(Refusal(reason: .registrationRate)) }
+        guard isCounted || mayRegister(from: arrival.source.ip, at: now) else {
+            return .failure(Refusal(reason: .registrationRate))
+        }
         if let session { return join(session, from: arrival, at: now) }
-        if let reason = reasonNotToOpen(from: arrival.source, source: source) {
+        if let reason = reasonNotToOpen(from: arrival.source) {
             return .failure(Refusal(reason: reason))
         }
         leaveOtherSession(arrival.source, at: now)
@@ -53,17 +67,22 @@ extension RelayEngine {
     private mutating func refresh(
         _ peer: PeerNumber, from arrival: Arrival, into plan: inout TransmitPlan, at now: Instant
     ) -> Verdict {
-        forwarder.refresh(peer, on: arrival.local)
-        forgetPendingMove(of: peer)
-        peers[peer.index].refreshedAt = now
+        refresh(peer, from: arrival, at: now)
         if peers[peer.index].validation == .none, peers[peer.index].lapsedValidation != .none {
             validate(peer, by: peers[peer.index].lapsedValidation, at: now)
         }
+        return acknowledge(peer, into: &plan, at: now)
+    }
+
+    /// Notes that a peer registers from the address that it has.
+    mutating func refresh(_ peer: PeerNumber, from arrival: Arrival, at now: Instant) {
+        forwarder.refresh(peer, on: arrival.local)
+        forgetPendingMove(of: peer)
+        peers[peer.index].refreshedAt = now
         if sessions.records[peer.session].place == .waiting {
             // To the end of the half-open sessions: the one unheard for longest makes room first.
             sessions.move(peer.session, to: .waiting)
         }
-        return acknowledge(peer, into: &plan, at: now)
     }
 
     /// Rules 2 to 4: an unknown address gets a free place, a moved peer's, a dead peer's, or none.
@@ -108,7 +127,7 @@ extension RelayEngine {
     private func occupant(of peer: PeerNumber) -> SlotOccupant? {
         guard let address = address(of: peer) else { return nil }
         return SlotOccupant(
-            ip: address.ip, lastHeard: lastSign(of: peer),
+            ip: address.ip, isKeyed: peers[peer.index].key != 0, lastHeard: lastSign(of: peer),
             registeredAt: peers[peer.index].registeredAt)
     }
 
@@ -128,7 +147,7 @@ extension RelayEngine {
     }
 
     /// Rule 4: one address is in one session at a time.
-    private mutating func leaveOtherSession(_ address: TransportAddress, at now: Instant) {
+    mutating func leaveOtherSession(_ address: TransportAddress, at now: Instant) {
         guard let peer = forwarder.peer(at: address) else { return }
         let session = peer.session
         if self.address(of: peer.partner) == nil,
@@ -146,9 +165,8 @@ extension RelayEngine {
     // MARK: New sessions
 
     /// Why no session may be opened from this address, if there is a reason.
-    private func reasonNotToOpen(
-        from address: TransportAddress, source: Int
-    ) -> DropReason? {
+    private mutating func reasonNotToOpen(from address: TransportAddress) -> DropReason? {
+        let source = sources.record(of: address.ip)
         if state != .serving { return .draining }
         if dueBudgetAction == .refuseNew { return .budget }
         // A waiting session that this address leaves for the new one frees what it takes.
@@ -193,9 +211,18 @@ extension RelayEngine {
             else { return .drop(.acknowledgementRate) }
         }
         let entry = forwarder.entries[peer.index]
-        let isPlanned = plan.reply(
-            Registration.acknowledgement, to: entry.address, from: entry.local)
-        return isPlanned ? .reply : .drop(.acknowledgementRate)
+        return acknowledge(at: entry.address, from: entry.local, into: &plan)
+    }
+
+    /// Plans an answer that version 1 has, too.
+    mutating func acknowledge(
+        at address: TransportAddress, from local: LocalAddress, into plan: inout TransmitPlan
+    ) -> Verdict {
+        guard plan.reply(Registration.acknowledgement, to: address, from: local) else {
+            return .drop(.acknowledgementRate)
+        }
+        counters.replies[.acknowledgement] += 1
+        return .reply
     }
 
     /// Whether nothing may be sent to this address: it is nobody's, everybody's or our own, or,

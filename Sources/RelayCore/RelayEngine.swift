@@ -1,29 +1,32 @@
 /// What the engine keeps of a peer beside its forwarding entry.
 struct PeerRecord: BitwiseCopyable {
+    // Small fields stand together, so that there are no holes.
     /// Where its address belongs to in the table of sources.
     var source: UInt32
-    /// When it registered first from the address that it registered from last, and when last.
-    var registeredAt: Instant
-    var refreshedAt: Instant
     /// How it showed that it receives.
     var validation = Validation.none
     /// The validation that it lost when it moved with no more evidence than its IP address.
     var lapsedValidation = Validation.none
     /// Whether anything was forwarded to this address yet.
     var wasForwardedTo = false
+    /// What made it leave the address before.
+    var reboundBy = RebindEvidence.registration
+    /// Its own key if it registered by version 2, else 0.
+    var key: UInt64 = 0
+    /// When it registered first from the address that it registered from last, and when last.
+    var registeredAt: Instant
+    var refreshedAt: Instant
     /// What may still be forwarded to it while it is not validated.
     var allowance = TokenBucket()
     /// What may still be forwarded from it while its session is throttled.
     var throttle = TokenBucket()
     /// The address it had before its last rebind, or before several in a row, and when it left it.
     var former = TransportAddress.none
-    var reboundAt = Instant.origin
-    /// What made it leave that address.
-    var reboundBy = RebindEvidence.registration
-    /// When something last came from the address before; `origin` if nothing did since the rebind.
-    var formerHeardAt = Instant.origin
     /// Whether the address before was found to be somebody else's.
     var isFormerRejected = false
+    var reboundAt = Instant.origin
+    /// When something last came from the address before; `origin` if nothing did since the rebind.
+    var formerHeardAt = Instant.origin
     /// Until when the peer is hard to move, as somebody who was not it tried to be.
     var contestedUntil = Instant.origin
     /// Whether what it sends without long headers is QUIC.
@@ -73,6 +76,8 @@ public struct RelayEngine: ~Copyable {
     var log: EventLog
     /// Accounts of sessions that ended, if anybody wants them.
     var accounts = AccountLog()
+    /// What cookies are made with.
+    var cookies: CookieSecrets
     var sweep: Sweep
     var totals: TotalMeters
     /// How often peers changed their addresses.
@@ -119,15 +124,31 @@ public struct RelayEngine: ~Copyable {
         unsafe sights = FixedStorage(uninitializedCount: recordCount)
         connectionIDs = ConnectionIDTable(peerLimit: peerLimit, hash: hash)
         log = EventLog(hash: hash)
+        cookies = CookieSecrets(RelayEngine.firstCookieSecret(secret), at: now)
         sweep = Sweep(at: now)
         totals = TotalMeters(at: now)
     }
 
+    /// Another secret than that of the tables, whose hash is no code that keeps its key hidden.
+    private static func firstCookieSecret(_ secret: (UInt64, UInt64)) -> SipHash.Key {
+        let code = SipHash(key: SipHash.Key(low: secret.0, high: secret.1)).finish()
+        return SipHash.Key(low: code.0, high: code.1)
+    }
+
+    /// When `renewCookies` is due.
+    public var cookiesDueAt: Instant { cookies.dueAt }
+
+    /// Makes cookies with another secret from now on, which must be unpredictable. To be called
+    /// when it is due, every two minutes, so that a cookie is worth something for two to four.
+    public mutating func renewCookies(secret: (UInt64, UInt64), at now: Instant) {
+        cookies.rotate(to: SipHash.Key(low: secret.0, high: secret.1), at: now)
+    }
+
     /// The memory that the tables take when they are full, in bytes.
     ///
-    /// A session's peers take 2 × (64 + 64 + 200 + 32) B, its own record and sight 72 + 280 B, its
+    /// A session's peers take 2 × (64 + 64 + 184 + 32) B, its own record and sight 72 + 280 B, its
     /// peers' sources 2 × 56 B, links 40 B and the five indexes 208 to 416 B, together some
-    /// 1,490 B. The indexes are touched at the start, the rest as far as it is used.
+    /// 1,458 B. The indexes are touched at the start, the rest as far as it is used.
     public static func byteCount(configuration: RelayConfiguration) -> Int {
         let recordCount = SessionTable.recordCount(limit: configuration.sessionLimit)
         let peerLimit = 2 * recordCount

@@ -2,6 +2,8 @@
 public enum RebindEvidence: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// A registration from the same IP address.
     case registration
+    /// A registration with the peer's own key, from an address that it receives at.
+    case peerKey
     /// A datagram with a connection ID that only this peer uses.
     case connectionID
     /// A datagram from the same IP address, which no other peer has.
@@ -11,15 +13,19 @@ public enum RebindEvidence: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     public var name: String {
         switch self {
         case .registration: "registration"
+        case .peerKey: "key"
         case .connectionID: "cid"
         case .sameIP: "same_ip"
         }
     }
+
+    /// Whether the peer said itself that it moved.
+    var isRegistration: Bool { self == .registration || self == .peerKey }
 }
 
 /// How often peers changed their addresses, by what made the relay believe it.
 public struct RebindTally: BitwiseCopyable, Equatable, Sendable {
-    private var counts = InlineArray<3, UInt64>(repeating: 0)
+    private var counts = InlineArray<4, UInt64>(repeating: 0)
     /// How many of them went back to the address before.
     public private(set) var reverted: UInt64 = 0
 
@@ -77,6 +83,8 @@ public enum Validation: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case data
     /// It sent a connection ID that only a datagram forwarded to it told.
     case connectionID
+    /// It sent a cookie that only it was sent.
+    case cookie
 
     /// The stable name used in logs and the control interface.
     public var name: String {
@@ -84,6 +92,7 @@ public enum Validation: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .none: "none"
         case .data: "data"
         case .connectionID: "cid"
+        case .cookie: "cookie"
         }
     }
 }
@@ -98,6 +107,8 @@ public enum SessionEnding: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case abandoned
     /// An operator evicted it.
     case evicted
+    /// One of its peers said that it leaves.
+    case bye
     /// The relay was stopped. Only accounts have this: no event tells it.
     case relayStopped
 
@@ -108,6 +119,7 @@ public enum SessionEnding: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .displaced: "displaced"
         case .abandoned: "abandoned"
         case .evicted: "evicted"
+        case .bye: "bye"
         case .relayStopped: "relay_stopped"
         }
     }
@@ -144,7 +156,8 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
         SessionID, Side, from: TransportAddress, to: TransportAddress, silenceNanoseconds: UInt64)
     /// A peer left because its address registered in another session.
     case peerLeft(SessionID, Side, TransportAddress)
-    /// A registration was refused in silence.
+    /// A registration was refused: in silence, or, where the peer has proved its address, with the
+    /// reason.
     case registrationRefused(SessionID, from: TransportAddress, DropReason)
     /// A QUIC client in the session sent the first Initial of a connection: its first one, or
     /// another.

@@ -1,7 +1,7 @@
 /// How many datagrams of a session's peers were dropped for each reason that one peer's datagram
 /// can be dropped for.
 ///
-/// 28 bytes, where a count for every reason would take 72.
+/// 28 bytes, where a count for every reason would take 80.
 public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
     /// The reasons that are counted.
     public static let reasons: [DropReason] = [
@@ -36,8 +36,8 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .tooBig: UInt64(tooBig)
         case .unreachable: UInt64(unreachable)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
-            .draining, .budget, .refusedSource, .acknowledgementRate, .receiveBufferFull,
-            .truncated:
+            .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
+            .receiveBufferFull, .truncated:
             0
         }
     }
@@ -64,8 +64,8 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .tooBig: tooBig = tooBig.adding(count)
         case .unreachable: unreachable = unreachable.adding(count)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
-            .draining, .budget, .refusedSource, .acknowledgementRate, .receiveBufferFull,
-            .truncated:
+            .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
+            .receiveBufferFull, .truncated:
             assertionFailure("no peer's datagram is dropped for \(reason.name)")
         }
     }

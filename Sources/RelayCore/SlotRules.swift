@@ -1,6 +1,8 @@
 /// What the slot rules need to know of a bound peer.
 struct SlotOccupant {
     var ip: IPAddress
+    /// Whether it has a key of its own, which a newcomer has not shown.
+    var isKeyed = false
     /// When the last datagram came from its address.
     var lastHeard: Instant
     /// When this address first registered in this session.
@@ -23,7 +25,7 @@ enum SlotDecision: Equatable {
 ///
 /// The session id is a secret, so whoever presents it from the right place is believed, but never
 /// displaces somebody who is demonstrably alive elsewhere. Addresses that the session knows already
-/// never get here.
+/// never get here, nor do peers that show the key of one: those have moved.
 struct SlotRules {
     /// How long a peer counts as live after its last datagram.
     var graceNanoseconds: UInt64
@@ -46,14 +48,18 @@ struct SlotRules {
         guard let b else { return .take(.b) }
         // On a tie the second place yields: the first was there before.
         let longerSilent: Side = a.lastHeard < b.lastHeard ? .a : .b
-        switch (a.ip == newcomer, b.ip == newcomer) {
+        // A peer with a key of its own would have shown it: whoever has not is another.
+        switch (a.ip == newcomer && !a.isKeyed, b.ip == newcomer && !b.isKeyed) {
         case (true, false): return .rebind(.a)
         case (false, true): return .rebind(.b)
         case (true, true):
             return silence(of: longerSilent == .a ? a : b, at: now)
                 >= SlotRules.movedSilenceNanoseconds ? .rebind(longerSilent) : .refuse
         case (false, false):
-            switch (isLive(a, beside: b, at: now), isLive(b, beside: a, at: now)) {
+            switch (
+                isLive(a, beside: b, towards: newcomer, at: now),
+                isLive(b, beside: a, towards: newcomer, at: now)
+            ) {
             case (true, true): return .refuse
             case (true, false): return .replace(.b)
             case (false, true): return .replace(.a)
@@ -67,12 +73,15 @@ struct SlotRules {
     }
 
     private func isLive(
-        _ peer: SlotOccupant, beside other: SlotOccupant, at now: Instant
+        _ peer: SlotOccupant, beside other: SlotOccupant, towards newcomer: IPAddress,
+        at now: Instant
     ) -> Bool {
         let silence = silence(of: peer, at: now)
+        // The other's own former address, or, if its key is not the newcomer's and its IP is, the
+        // newcomer's before it was started anew.
         let isShadow =
-            peer.ip == other.ip && peer.lastHeard <= other.registeredAt
-            && silence >= SlotRules.shadowSilenceNanoseconds
-        return silence <= graceNanoseconds && !isShadow
+            peer.ip == other.ip && peer.lastHeard <= other.registeredAt || peer.ip == newcomer
+        return silence <= graceNanoseconds
+            && !(isShadow && silence >= SlotRules.shadowSilenceNanoseconds)
     }
 }

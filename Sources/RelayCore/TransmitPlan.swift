@@ -25,8 +25,8 @@ public struct TransmitPlan: ~Copyable {
     public static let runByteLimit = 65_000
     /// Runs and pieces in a plan: every datagram of a full batch on its own.
     public static let runLimit = ReceiveBatch.slotLimit * ReceiveBatch.trainDatagramLimit
-    /// Bytes for replies: one of 4 bytes for every datagram of a full batch.
-    public static let replyByteLimit = 4 * runLimit
+    /// Bytes for replies: the longest for every datagram of a full batch.
+    public static let replyByteLimit = 64 * runLimit
 
     /// The memory that a plan takes when it is full, in bytes.
     public static let byteCount =
@@ -95,8 +95,8 @@ public struct TransmitPlan: ~Copyable {
     private var pieceCount = 0
     private var replyByteCount = 0
 
-    /// Allocates room for the plan of any batch: 8,192 × (64 + 12 + 4) B = 640 KiB, touched as far
-    /// as it is used.
+    /// Allocates room for the plan of any batch: 8,192 × (64 + 12 + 64) B = 1.1 MiB, touched as
+    /// far as it is used.
     public init() {
         // Sound: runs, pieces and reply bytes are read only below their counts, and are written
         // before the count grows.

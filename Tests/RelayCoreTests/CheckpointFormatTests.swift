@@ -21,7 +21,8 @@ import Testing
             bytes.count
                 == CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes + 2 * 16
                 + sessions * CheckpointFormat.sessionBytes)
-        #expect(Array(bytes.prefix(16)) == Array("QRSTATE".utf8) + [0xff, 1, 0, 0, 0, 84, 2, 0, 0])
+        #expect(
+            Array(bytes.prefix(16)) == Array("QRSTATE".utf8) + [0xff, 2, 0, 0, 0, 100, 2, 0, 0])
         let stored = try StoredCheckpoint(bytes)
         #expect(stored.sessionCount == sessions && stored.locals == locals)
         #expect(stored.takenAt == relay.reading() && stored.secret == (11, 13))
@@ -73,7 +74,7 @@ import Testing
             } == .malformed)
         for (error, words) in [
             (CheckpointError.foreign, "not a relay's state"),
-            (.foreignVersion(9), "format version 9, this relay reads 1"),
+            (.foreignVersion(9), "format version 9, this relay reads 2"),
             (.wrongLength(bytes: 1, expected: 2), "1 bytes instead of 2"),
             (.damaged, "checksum does not match"), (.malformed, "malformed"),
             (.stale(seconds: 400), "400 s old, longer than the session timeout"),

@@ -7,7 +7,7 @@ struct SizeTests {
     @Test func recordsAreAsLargeAsTheirCommentsSay() {
         #expect(MemoryLayout<ForwardingEntry>.stride == 64)
         #expect(MemoryLayout<PeerSight>.stride == 64)
-        #expect(MemoryLayout<PeerRecord>.stride == 200)
+        #expect(MemoryLayout<PeerRecord>.stride == 184)
         #expect(MemoryLayout<SessionRecord>.stride == 72)
         #expect(MemoryLayout<SessionSight>.stride == 280)
         #expect(MemoryLayout<SessionSnapshot>.stride == 464)

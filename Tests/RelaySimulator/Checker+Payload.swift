@@ -71,7 +71,7 @@ extension Checker {
         ledger.unbind(place)
         slot.address = to
         switch evidence {
-        case .registration:
+        case .registration, .peerKey:
             slot.registeredAt = now
             slot.heardAt = now
             // The same IP address registers: what it had shown counts again.

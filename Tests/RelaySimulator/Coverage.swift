@@ -59,7 +59,7 @@ enum Occurrence: Int, CaseIterable {
 extension RebindEvidence {
     var occurrence: Occurrence {
         switch self {
-        case .registration: .reboundByRegistration
+        case .registration, .peerKey: .reboundByRegistration
         case .connectionID: .reboundByID
         case .sameIP: .reboundByIP
         }

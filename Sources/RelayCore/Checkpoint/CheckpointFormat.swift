@@ -6,23 +6,24 @@ enum CheckpointFormat {
     /// "QRSTATE" and a byte that no text has.
     static let magic: UInt64 = 0x0045_5441_5453_5251 | 0xff << 56
     /// To be raised with every change of what stands where.
-    static let version: UInt32 = 1
+    static let version: UInt32 = 2
     /// Where the length and the checksum stand, and where begins what that is about.
     static let lengthOffset = 16
     static let checksumOffset = 24
     static let contentOffset = 32
-    static let sessionCountOffset = contentOffset + 56
+    static let sessionCountOffset = contentOffset + 96
     /// From the clocks to the number of local addresses.
-    static let headerBytes = contentOffset + 80
+    static let headerBytes = contentOffset + 112
     /// What the counters, tallies and histograms take.
-    static let countersBytes = 40 + 4 + DropReason.allCases.count * (16 + addressBytes)
-    static let totalsBytes = countersBytes + 8 * 4 + 2 * 8 * 13
+    static let countersBytes =
+        40 + 8 * ReplyKind.allCases.count + 4 + DropReason.allCases.count * (16 + addressBytes)
+    static let totalsBytes = countersBytes + 8 * 5 + 2 * 8 * 13
     static let ipBytes = 16
     static let addressBytes = 22
     static let localBytes = 2
     static let peerBytes =
         addressBytes + localBytes + 8 + 16 + 8  // forwarding
-        + 8 + 8 + 1 + 1 + 1 + 8 + addressBytes + 8 + 1 + 8 + 1 + 8 + 3  // record
+        + 8 + 8 + 8 + 1 + 1 + 1 + 8 + addressBytes + 8 + 1 + 8 + 1 + 8 + 3  // record
         + 8 + 8 + 4 * 4 + 5  // sight
         + 3 * 9 + 2  // connection IDs
     static let sessionBytes =
@@ -81,10 +82,9 @@ extension RelayCheckpoint {
         writer.write(listeningSince)
         writer.write(secret.0)
         writer.write(secret.1)
+        cookies.write(to: &writer)
         writer.write(UInt64(sessionCount))
         writer.write(UInt64(localCount))
-        // Eight bytes to spare keep the parts that follow at multiples of 16.
-        writer.write(UInt64(0))
     }
 }
 
@@ -164,6 +164,7 @@ extension PeerRecord {
         datagrams: RateMeter(at: .origin))
 
     func write(to writer: inout CheckpointWriter) {
+        writer.write(key)
         writer.write(registeredAt)
         writer.write(refreshedAt)
         writer.write(validation.rawValue)
@@ -181,6 +182,7 @@ extension PeerRecord {
 
     init?(from reader: inout CheckpointReader, under limit: RateLimit) {
         self = .none
+        key = reader.read()
         registeredAt = reader.readInstant()
         refreshedAt = reader.readInstant()
         let validation = Validation(rawValue: reader.read())

@@ -45,6 +45,7 @@ public struct RelayCheckpoint: ~Copyable, Sendable {
     fileprivate(set) var sessionLives = Histogram.lives
     fileprivate(set) var listeningSince = Instant.origin
     fileprivate(set) var secret: (UInt64, UInt64) = (0, 0)
+    fileprivate(set) var cookies = CookieSecrets(SipHash.Key(low: 0, high: 0), at: .origin)
     private(set) var localCount = 0
     private(set) var locals = FixedStorage<IPAddress>(
         count: localLimit, repeating: IPAddress.unspecified)
@@ -118,6 +119,7 @@ extension RelayEngine {
         checkpoint.sessionLives = sessionLives
         checkpoint.listeningSince = listeningSince
         checkpoint.secret = hash.secret
+        checkpoint.cookies = cookies
         return true
     }
 

@@ -38,7 +38,9 @@ extension RelayEngine {
         _ stored: StoredCheckpoint, clock: ClockShift, at now: Instant
     ) {
         // Each part stands where it stands, whatever another says.
-        var reader = CheckpointReader(stored.bytes, at: stored.totalsOffset, clock: clock)
+        var reader = CheckpointReader(stored.bytes, at: stored.cookiesOffset, clock: clock)
+        cookies = CookieSecrets(from: &reader)
+        reader = CheckpointReader(stored.bytes, at: stored.totalsOffset, clock: clock)
         if let restored = RelayCounters(from: &reader) { counters = restored }
         let tallies = stored.totalsOffset + CheckpointFormat.countersBytes
         reader = CheckpointReader(stored.bytes, at: tallies, clock: clock)

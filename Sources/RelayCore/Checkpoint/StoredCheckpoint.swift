@@ -40,6 +40,8 @@ public struct StoredCheckpoint: Sendable {
 
     let listeningSince: UInt64
     let bytes: [UInt8]
+    /// Where the secrets of the cookies are.
+    let cookiesOffset: Int
     /// Where the totals begin, and the sessions.
     let totalsOffset: Int
     let sessionsOffset: Int
@@ -76,6 +78,8 @@ public struct StoredCheckpoint: Sendable {
         listeningSince = reader.read()
         let first: UInt64 = reader.read()
         secret = (first, reader.read())
+        cookiesOffset = reader.position
+        reader.skip(CookieSecrets.byteCount)
         let sessionCount: UInt64 = reader.read()
         let localCount: UInt64 = reader.read()
         totalsOffset = CheckpointFormat.headerBytes

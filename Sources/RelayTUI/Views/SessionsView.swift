@@ -104,6 +104,7 @@ nonisolated extension SessionEnding {
         case .displaced: "ended: it was waiting, and a new session needed its place"
         case .abandoned: "ended: its only peer registered in another session"
         case .evicted: "evicted: its datagrams are dropped and its id is refused for 2 minutes"
+        case .bye: "ended: one of its peers left"
         case .relayStopped: "ended: the relay was stopped"
         }
     }
@@ -113,7 +114,7 @@ nonisolated extension SessionEnding {
         switch self {
         case .idle: "see whether both programs still run, if they should"
         case .displaced: "raise --session-limit, or look who opens so many sessions"
-        case .abandoned, .relayStopped: "none"
+        case .abandoned, .bye, .relayStopped: "none"
         case .evicted: "u within 5 s of the eviction restores it whole"
         }
     }
