@@ -26,7 +26,8 @@ struct ProbeVerdictTests {
 
     @Test(arguments: [
         (nil as Int32?, "firewall"), (ECONNREFUSED, "nothing listens on UDP port 4433"),
-        (EHOSTUNREACH, "routes"), (ENETUNREACH, "routes"), (EPERM, "rule on this machine"),
+        (EHOSTUNREACH, "a firewall refuses UDP port 4433"), (ENETUNREACH, "routes"),
+        (EPERM, "rule on this machine"), (EACCES, "a firewall on the way"),
         (EIO, "Input/output error"),
     ])
     func silenceHasItsMostLikelyCause(_ code: Int32?, _ words: String) {

@@ -25,9 +25,17 @@ extension ProbeFinding {
             case ECONNREFUSED?:
                 "the machine answers that nothing listens on UDP port \(port): start the relay, "
                     + "or mend the port"
-            case ENETUNREACH?, EHOSTUNREACH?:
+            case ENETUNREACH?:
                 "there is no way to this address from here: look at this machine's routes"
-            case EACCES?, EPERM?: "a rule on this machine forbids it: look at its firewall"
+            // What the kernel makes of ICMP's host unreachable, and of a firewall that says that it
+            // filters (icmp(7); RFC 1812 §5.2.7.1).
+            case EHOSTUNREACH?:
+                "a router or a firewall refuses UDP port \(port), or the machine is off: look at "
+                    + "the security group and firewall there, and at the address"
+            case EPERM?: "a rule on this machine forbids it: look at its firewall"
+            // Of this machine's own rules, or of ICMPv6's administratively prohibited.
+            case EACCES?:
+                "a rule on this machine or a firewall on the way forbids it: look at both"
             case let code?: "the system says: \(Errno(code: code))"
             case nil:
                 "a security group or firewall drops UDP port \(port), or no relay is there; a "
