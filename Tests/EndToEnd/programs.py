@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from peers import Address, Peer
-from relay_process import RelayPeers
+from relay_process import REPOSITORY, RelayPeers
 
 HERE = Path(__file__).resolve().parent
+# Where programs find these modules and the Python integration.
+_SEARCHED = f"{HERE}:{REPOSITORY / 'integrations' / 'python' / 'src'}"
 TRANSFER_BYTES = 10 << 20
 
 # A wall guards against hanging; it says nothing about speed. A transfer takes seconds.
@@ -209,6 +212,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                env=os.environ | {"PYTHONPATH": _SEARCHED},
             )
 
     def is_running(self) -> bool:

@@ -29,7 +29,8 @@ _SERVER_GAP_SECONDS = 0.1
 _CLIENT_GAP_SECONDS = 0.05
 
 
-def _receive(portal: Portal) -> bytes:
+def receive(portal: Portal) -> bytes:
+    """The next message, whole."""
     # A receive that times out loses what it has read (the future is dropped), so there is one try.
     received = portal.recv(_WALL_MILLISECONDS)
     if received is None:
@@ -37,7 +38,7 @@ def _receive(portal: Portal) -> bytes:
     return bytes(received)
 
 
-def _await_close(portal: Portal, may_be_lost: bool) -> None:
+def await_close(portal: Portal, may_be_lost: bool) -> None:
     """Returns when the other side has closed the connection.
 
     It says so once and is gone: where that may be lost, as by a relay that is killed just then,
@@ -60,10 +61,12 @@ def _await_close(portal: Portal, may_be_lost: bool) -> None:
 def _serve(portal: Portal, options: argparse.Namespace, tries: int) -> None:
     portal.listen(options.local_port, QuicTransportOptions())
     start = time.monotonic()
-    received = _receive(portal)
+    received = receive(portal)
     seconds = time.monotonic() - start
+    # Not a wait for something: the connection is to be idle.
+    time.sleep(options.pause_seconds)
     portal.send(payload(options.seed, options.bytes))
-    _await_close(portal, options.may_lose_close)
+    await_close(portal, options.may_lose_close)
     print_received(received, seconds, tries)
 
 
@@ -74,7 +77,7 @@ def _connect(portal: Portal, options: argparse.Namespace, tries: int) -> None:
     outgoing = payload(options.seed, options.bytes)
     start = time.monotonic()
     portal.send(outgoing)
-    received = _receive(portal)
+    received = receive(portal)
     seconds = time.monotonic() - start
     portal.close()
     print_received(received, seconds, tries)
@@ -140,6 +143,7 @@ def main() -> None:
     parser = transfer_parser()
     parser.add_argument("--may-lose-close", action="store_true", help="where datagrams are lost")
     parser.add_argument("--session", help="register and punch first, as the deployed client does")
+    parser.add_argument("--pause-seconds", type=float, default=0.0, help="before the server sends")
     options = parser.parse_args()
     tries = 0
     if options.session:
