@@ -18,6 +18,9 @@ CLANG ?= clang
 PREFIX ?= /usr/local
 DESTDIR ?=
 
+# Network namespaces with NATs, and the QUIC programs that are no Python packages.
+LABORATORY := iproute2 nftables conntrack ethtool ngtcp2-client chromium-headless-shell
+
 define write-docs
 @mkdir -p .build/docs
 $(1) manual > .build/docs/quic-relay.1
@@ -26,7 +29,7 @@ $(1) --generate-completion-script zsh > .build/docs/_quic-relay
 $(1) --generate-completion-script fish > .build/docs/quic-relay.fish
 endef
 
-.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations python e2e cost fuzz lint clean
+.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations python e2e interop cost fuzz lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -88,8 +91,17 @@ python: $(PYTHON) ## The Python integration: its tests, and its types.
 	cd integrations/python && $(CURDIR)/$(PYTHON) -m mypy --cache-dir=$(CURDIR)/.build/mypy
 
 e2e: build $(PYTHON) ## Real QUIC programs and raw sockets, and the dashboard in a terminal.
-	@.ci/install-packages tmux iproute2
+	@.ci/install-packages tmux $(LABORATORY)
+	@.ci/unpack-package caddy .build/caddy
 	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) $(PYTHON) -m pytest Tests/EndToEnd
+
+interop: build $(PYTHON) ## All QUIC programs through all NATs, half an hour, and Documentation/interop.md anew.
+	@.ci/install-packages $(LABORATORY)
+	@.ci/unpack-package caddy .build/caddy
+	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_LONG=1 QUIC_RELAY_BINARY=$(RELAY) \
+		$(PYTHON) -m pytest Tests/EndToEnd/lab
+	$(PYTHON) Tests/EndToEnd/lab/interop.py > .build/interop.md
+	mv .build/interop.md Documentation/interop.md
 
 cost: build ## Measure what the dashboard costs, ten minutes: make cost ARGS="--only 50"
 	$(SWIFT) build -c release --product relay-demo
