@@ -29,7 +29,7 @@ $(1) --generate-completion-script zsh > .build/docs/_quic-relay
 $(1) --generate-completion-script fish > .build/docs/quic-relay.fish
 endef
 
-.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations python e2e interop cost fuzz lint clean
+.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop cost fuzz lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -71,7 +71,7 @@ debcheck: deb $(PYTHON) ## Install the package into a new Debian, let systemd ru
 	@.ci/install-packages debootstrap lintian systemd-container
 	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest Tests/Package
 
-test: unit simulate allocations python e2e ## Run every test, some minutes on two cores.
+test: unit simulate allocations counts python e2e ## Run every test, some minutes on two cores.
 	@echo "make test: all passed"
 
 unit: packages ## Tidy, unit, edge and program tests.
@@ -85,6 +85,12 @@ simulate: checks ## 200 seeds of the simulation, in two processes that must agre
 
 allocations: checks ## Heap allocations of a forwarding relay: none.
 	$(CHECKS) allocations --datagrams 1000000
+
+# The guard has tests of its own; they run where nothing else was asked for.
+counts: checks ## Instructions and allocations for a datagram: no more than Benchmarks/thresholds.txt says.
+	@.ci/install-packages python3
+	python3 Benchmarks/counts.py $(ARGS)
+	$(if $(ARGS),,python3 Benchmarks/test_counts.py)
 
 python: $(PYTHON) ## The Python integration: its tests, and its types.
 	cd integrations/python && PYTHONDONTWRITEBYTECODE=1 $(CURDIR)/$(PYTHON) -m pytest

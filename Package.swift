@@ -59,7 +59,9 @@ let package = Package(
             cSettings: [.treatAllWarnings(as: .error)]),
         .executableTarget(
             name: "relay-checks",
-            dependencies: ["RelaySimulator", "Relay", "RelayCore", "CAllocationCounter"],
+            dependencies: [
+                "RelaySimulator", "Relay", "RelayCore", "CAllocationCounter", "TestSupport",
+            ],
             path: "Tests/RelayChecks", swiftSettings: strict),
         .executableTarget(
             name: "relay-fuzz", dependencies: ["RelayCore"], path: "Tests/RelayFuzz",

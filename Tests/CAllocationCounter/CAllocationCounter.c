@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
@@ -55,4 +56,15 @@ uint64_t allocation_count(void) {
 
 void allocation_ignore_thread(void) {
     ignored = true;
+}
+
+__attribute__((noinline)) void counting_mark(void) {
+    __asm__ volatile("");
+}
+
+void counting_waste(int32_t datagrams) {
+    for (int32_t number = 0; number < datagrams; number++) {
+        void *volatile memory = malloc(16);
+        free(memory);
+    }
 }

@@ -1,7 +1,4 @@
 import CAllocationCounter
-import Glibc
-import Relay
-import RelayCore
 
 /// `relay-checks allocations`: a running relay must not allocate while it forwards.
 ///
@@ -46,79 +43,17 @@ struct AllocationsCommand {
         return failed == 0 ? 0 : 1
     }
 
-    /// The session that the peers join.
-    private static let session = SessionID(high: 0x4000, low: 0x8000_0000_0000_0001)
-
-    /// An agent for one of the peers, once the relay has acknowledged it.
-    private func startAgent(_ relay: RelayService) -> AgentService? {
-        guard let name = HostName("\(relay.socket.address)", defaultPort: 1) else { return nil }
-        let anyPort = TransportAddress(ip: IPAddress(v4: 0x7f00_0001), port: 0)
-        guard
-            let agent = try? AgentService(
-                .init(relays: [name], session: Self.session, program: .listen(anyPort)))
-        else { return nil }
-        // 10 s: longer means that something is broken, not slow.
-        for _ in 0..<1_000 where !agent.snapshot.isRegistered { _ = usleep(10_000) }
-        return agent
-    }
-
     private func measure(isTrains: Bool, hasAgent: Bool) -> UInt64? {
-        guard let limits = try? RelayConfiguration(),
-            let socket = try? SocketConfiguration(address: IPAddress(v4: 0x7f00_0001), port: 0),
-            let relay = try? RelayService(limits, socket: socket, logLevel: .error)
-        else { return nil }
-        defer { relay.stop() }
-        let agent = hasAgent ? startAgent(relay) : nil
-        guard !hasAgent || agent?.snapshot.isRegistered == true else { return nil }
-        defer { agent?.stop() }
-        let a = LoopbackPeer(relayPort: agent?.localAddress.port ?? relay.socket.address.port)
-        let b = LoopbackPeer(relayPort: relay.socket.address.port)
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        guard pair(a, b, &buffer) else { return nil }
+        guard let path = ForwardingPath(sendsTrains: isTrains, hasAgent: hasAgent) else {
+            return nil
+        }
         // The worker allocated its tables on its own thread: otherwise nothing is counted at all.
         precondition(allocation_count() > 0, "allocations are not counted in this program")
-        if isTrains { a.sendTrains(of: 1_200) }
-        let load = [UInt8](repeating: 0x40, count: isTrains ? 16 * 1_200 : 1_200)
-        let perSend = isTrains ? 16 : 1
+        let window = AllocationsCommand.window
         // What a first use sets up once, such as thread-local storage, is not steady state.
-        guard exchange(10_000, perSend, load, a, b, &buffer) else { return nil }
+        guard path.exchange(10_000, window: window, .fromA) else { return nil }
         let before = allocation_count()
-        guard exchange(datagrams, perSend, load, a, b, &buffer) else { return nil }
+        guard path.exchange(datagrams, window: window, .fromA) else { return nil }
         return allocation_count() - before
-    }
-
-    /// Joins two peers in a session and lets both show that they receive.
-    private func pair(
-        _ a: borrowing LoopbackPeer, _ b: borrowing LoopbackPeer, _ buffer: inout [UInt8]
-    ) -> Bool {
-        // An agent has registered already; a registration of its program's is one more.
-        let registration = Array("REG:\(Self.session)\n".utf8)
-        a.send(registration)
-        guard a.receive(into: &buffer) == 4 else { return false }
-        b.send(registration)
-        guard b.receive(into: &buffer) == 4 else { return false }
-        let hello: [UInt8] = [0x40, 1, 2]
-        a.send(hello)
-        guard b.receive(into: &buffer) == 3 else { return false }
-        b.send(hello)
-        guard a.receive(into: &buffer) == 3 else { return false }
-        a.send(hello)
-        return b.receive(into: &buffer) == 3
-    }
-
-    private func exchange(
-        _ count: Int, _ perSend: Int, _ load: [UInt8], _ a: borrowing LoopbackPeer,
-        _ b: borrowing LoopbackPeer, _ buffer: inout [UInt8]
-    ) -> Bool {
-        var left = count
-        while left > 0 {
-            let sends = min(Self.window, left + perSend - 1) / perSend
-            for _ in 0..<max(1, sends) { a.send(load) }
-            for _ in 0..<max(1, sends) * perSend {
-                guard b.receive(into: &buffer) == 1_200 else { return false }
-            }
-            left -= max(1, sends) * perSend
-        }
-        return true
     }
 }

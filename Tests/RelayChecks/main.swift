@@ -9,8 +9,9 @@ do throws(UsageError) {
     switch arguments.first {
     case "allocations": exit(try AllocationsCommand(arguments.dropFirst()).run())
     case "checkpoint": exit(try CheckpointCommand(arguments.dropFirst()).run())
+    case "counts": exit(try CountsCommand(arguments.dropFirst()).run())
     case "simulate": exit(try SimulateCommand(arguments.dropFirst()).run())
-    default: throw UsageError("usage: relay-checks allocations|checkpoint|simulate …")
+    default: throw UsageError("usage: relay-checks allocations|checkpoint|counts|simulate …")
     }
 } catch {
     print(error)
