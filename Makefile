@@ -10,6 +10,7 @@ FUZZ_SECONDS ?= 60
 RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
+BENCHES := .build/bench/load .build/bench/loop
 
 # Linked with the archives of the folder instead of with shared libraries.
 STATIC := .build/static/release/quic-relay
@@ -29,7 +30,7 @@ $(1) --generate-completion-script zsh > .build/docs/_quic-relay
 $(1) --generate-completion-script fish > .build/docs/quic-relay.fish
 endef
 
-.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop cost fuzz lint clean
+.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost fuzz lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -86,11 +87,11 @@ simulate: checks ## 200 seeds of the simulation, in two processes that must agre
 allocations: checks ## Heap allocations of a forwarding relay: none.
 	$(CHECKS) allocations --datagrams 1000000
 
-# The guard has tests of its own; they run where nothing else was asked for.
-counts: checks ## Instructions and allocations for a datagram: no more than Benchmarks/thresholds.txt says.
+# The tests of the guard and of the other benchmarks run where nothing else was asked for.
+counts: build checks $(BENCHES) ## Instructions and allocations for a datagram: no more than Benchmarks/thresholds.txt says.
 	@.ci/install-packages python3
 	python3 Benchmarks/counts.py $(ARGS)
-	$(if $(ARGS),,python3 Benchmarks/test_counts.py)
+	$(if $(ARGS),,PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover -s Benchmarks)
 
 python: $(PYTHON) ## The Python integration: its tests, and its types.
 	cd integrations/python && PYTHONDONTWRITEBYTECODE=1 $(CURDIR)/$(PYTHON) -m pytest
@@ -108,6 +109,10 @@ interop: build $(PYTHON) ## All QUIC programs through all NATs, half an hour, an
 		$(PYTHON) -m pytest Tests/EndToEnd/lab
 	$(PYTHON) Tests/EndToEnd/lab/interop.py > .build/interop.md
 	mv .build/interop.md Documentation/interop.md
+
+bench: build checks $(BENCHES) ## Measure the relay beside others: make bench ARGS="--list"
+	@.ci/install-packages python3 iproute2
+	PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/bench.py $(ARGS)
 
 cost: build ## Measure what the dashboard costs, ten minutes: make cost ARGS="--only 50"
 	$(SWIFT) build -c release --product relay-demo
@@ -136,6 +141,10 @@ packages:
 
 checks: packages
 	$(SWIFT) build -c release --product relay-checks
+
+.build/bench/%: Benchmarks/%/*
+	@mkdir -p $(@D)
+	$(CLANG) -std=gnu11 -O2 -Wall -Wextra -Werror -o $@ $(filter %.c,$^) -lm -lpthread
 
 # Remade when the requirements change; --clear, since half a virtual environment is worse than none.
 $(PYTHON): Tests/EndToEnd/requirements.txt

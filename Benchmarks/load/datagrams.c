@@ -46,15 +46,19 @@ bool read_datagram(const uint8_t *bytes, int length, struct stamp *stamp) {
                    (size_t)length - STAMP_BYTES);
 }
 
-void note_arrival(struct arrivals *arrivals, uint64_t sequence, struct outcome *outcome) {
+bool note_arrival(struct arrivals *arrivals, uint64_t sequence, struct outcome *outcome) {
     if (sequence >= arrivals->next) {
         uint64_t step = sequence + 1 - arrivals->next;
         arrivals->recent = step < 64 ? arrivals->recent << step | 1 : 1;
         arrivals->next = sequence + 1;
-        return;
+        return true;
     }
     uint64_t age = arrivals->next - 1 - sequence;
-    bool is_duplicate = age < 64 && (arrivals->recent >> age & 1);
+    if (age < 64 && (arrivals->recent >> age & 1)) {
+        outcome->duplicated++;
+        return false;
+    }
     if (age < 64) arrivals->recent |= 1ull << age;
-    if (is_duplicate) outcome->duplicated++; else outcome->reordered++;
+    outcome->reordered++;
+    return true;
 }

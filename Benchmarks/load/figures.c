@@ -60,9 +60,10 @@ double histogram_microseconds(const struct histogram *histogram, double share) {
 
 /* ---- CPU time ----------------------------------------------------------------------------- */
 
-/* Adds the CPU time of a process if it is of the group. The kernel keeps user and system time by
- * the tick and only their sum exactly (kernel/sched/cputime.c); that is what its CPU clock reads,
- * for all threads, those that ended included. */
+/* Adds the CPU time of a process if it is of the group, or one of the kernel's threads for soft
+ * interrupts. The kernel keeps user and system time by the tick and only their sum exactly
+ * (kernel/sched/cputime.c); that is what its CPU clock reads, for all threads, those that ended
+ * included. */
 static void add_process(int process, int group, double tick, struct cpu_times *times) {
     char path[64], text[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", process);
@@ -74,12 +75,20 @@ static void add_process(int process, int group, double tick, struct cpu_times *t
     int of_group;
     unsigned long user, system;
     if (!rest || sscanf(rest + 1, " %*c %*d %d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-                        &of_group, &user, &system) != 3 || of_group != group)
+                        &of_group, &user, &system) != 3)
         return;
+    bool is_kernel = of_group == 0 && strstr(text, "(ksoftirqd/");
     clockid_t clock;
     struct timespec time;
-    if (clock_getcpuclockid(process, &clock) || clock_gettime(clock, &time)) return;
-    times->group += (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+    if ((of_group != group && !is_kernel) || clock_getcpuclockid(process, &clock)
+        || clock_gettime(clock, &time))
+        return;
+    double seconds = (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+    if (is_kernel) {
+        times->kernel_threads += seconds;
+        return;
+    }
+    times->group += seconds;
     times->group_user += (double)user * tick;
     times->group_system += (double)system * tick;
     times->processes++;
@@ -101,14 +110,12 @@ static void read_machine(double tick, struct cpu_times *times) {
 struct cpu_times read_cpu_times(int group) {
     struct cpu_times times = {0};
     double tick = 1.0 / (double)sysconf(_SC_CLK_TCK);
-    if (group) {
-        DIR *directory = opendir("/proc");
-        if (!directory) give_up(71, "/proc");
-        for (struct dirent *entry; (entry = readdir(directory));)
-            if (isdigit((unsigned char)entry->d_name[0]))
-                add_process(atoi(entry->d_name), group, tick, &times);
-        closedir(directory);
-    }
+    DIR *directory = opendir("/proc");
+    if (!directory) give_up(71, "/proc");
+    for (struct dirent *entry; (entry = readdir(directory));)
+        if (isdigit((unsigned char)entry->d_name[0]))
+            add_process(atoi(entry->d_name), group, tick, &times);
+    closedir(directory);
     read_machine(tick, &times);
     struct timespec time;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);

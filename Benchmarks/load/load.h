@@ -81,6 +81,7 @@ double histogram_microseconds(const struct histogram *histogram, double share);
 struct cpu_times {
     double group;                      /* of the metered process group, exact */
     double group_user, group_system;   /* the same, by the tick */
+    double kernel_threads;             /* of those that take soft interrupts over, exact */
     double machine, soft_interrupts;   /* of all that ran, by the tick */
     double stolen;                     /* what the hypervisor gave to others */
     double self;                       /* this program's */
@@ -124,7 +125,7 @@ struct stamp {
     uint64_t sequence;
     uint64_t due;        /* when it was, or should have been, sent */
     uint32_t length;
-    uint32_t isMeasured; /* sent while measuring */
+    uint32_t is_measured; /* sent while measuring */
 };
 
 enum { STAMP_BYTES = sizeof(struct stamp) };
@@ -141,8 +142,9 @@ int datagram_length(uint32_t flow, uint64_t sequence);
 void write_datagram(uint8_t *bytes, struct stamp stamp);
 /* Whether these are a datagram of ours, whole. */
 bool read_datagram(const uint8_t *bytes, int length, struct stamp *stamp);
-/* Notes that a datagram arrived, in order or not. */
-void note_arrival(struct arrivals *arrivals, uint64_t sequence, struct outcome *outcome);
+/* Notes that a datagram arrived, in order or not; whether for the first time. One that comes again
+ * after 64 later ones counts as overtaken. */
+bool note_arrival(struct arrivals *arrivals, uint64_t sequence, struct outcome *outcome);
 
 /* ---- Traffic ------------------------------------------------------------------------------ */
 

@@ -60,7 +60,12 @@ static void print_cpu(const struct cpu_times *from, const struct cpu_times *to, 
                (to->group - from->group) / millions,
                (to->group_user - from->group_user) / millions,
                (to->group_system - from->group_system) / millions);
-    printf("\"machine\":%.3f,\"soft_interrupts\":%.3f,\"stolen\":%.3f,\"load\":%.3f}",
+    /* Who sends also does most of the receiver's work in the kernel: only the sum of both says what
+     * a way costs as a whole. */
+    double together = to->group - from->group + to->self - from->self + to->kernel_threads
+        - from->kernel_threads;
+    printf("\"together\":%.4f,\"kernel_threads\":%.4f,\"machine\":%.3f,\"soft_interrupts\":%.3f,\"stolen\":%.3f,\"load\":%.3f}",
+           together / millions, (to->kernel_threads - from->kernel_threads) / millions,
            (to->machine - from->machine) / millions,
            (to->soft_interrupts - from->soft_interrupts) / millions,
            (to->stolen - from->stolen) / millions, (to->self - from->self) / millions);

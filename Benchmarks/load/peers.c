@@ -18,8 +18,9 @@
 struct peer *peers;
 int session_count, sink = -1;
 
-/* A registration or greeting is tried so often, for so long each time: 5 s in all. */
-enum { TRIES = 10, TRY_MILLISECONDS = 500 };
+/* How long a registration or first datagram is tried, as the relay may just have been started; how
+ * long each time; and how soon again where nobody listens. */
+enum { SETUP_SECONDS = 10, TRY_MILLISECONDS = 500, REFUSED_MILLISECONDS = 20 };
 /* As much as a window of full datagrams takes, with what the kernel adds to each. */
 enum { BUFFER_BYTES = 8 << 20 };
 
@@ -98,20 +99,21 @@ static void open_direct(int session) {
 static int await_datagram(int descriptor, uint8_t *bytes, int limit) {
     struct pollfd poll_one = {.fd = descriptor, .events = POLLIN};
     if (poll(&poll_one, 1, TRY_MILLISECONDS) <= 0) return -1;
-    return (int)recv(descriptor, bytes, (size_t)limit, 0);
+    int got = (int)recv(descriptor, bytes, (size_t)limit, 0);
+    if (got < 0) poll(NULL, 0, REFUSED_MILLISECONDS);
+    return got;
 }
 
 static void register_peer(int descriptor, const char *line, int length) {
     uint8_t answer[2048];
-    for (int try = 0; try < TRIES; try++) {
+    uint64_t end = now_nanoseconds() + SETUP_SECONDS * 1000000000ull;
+    while (now_nanoseconds() < end) {
         if (send(descriptor, line, (size_t)length, 0) != length && errno != ECONNREFUSED)
             give_up(71, "registering");
         int got = await_datagram(descriptor, answer, sizeof answer);
         if (got == 4 && !memcmp(answer, "ACK\n", 4)) return;
-        /* Something else, or a refusal that came without waiting: not to be tried in a burst. */
-        if (got < 0 && errno == ECONNREFUSED) poll(NULL, 0, TRY_MILLISECONDS / 10);
     }
-    give_up(69, "the relay did not acknowledge a registration in %d tries", TRIES);
+    give_up(69, "the relay did not acknowledge a registration in %d s", SETUP_SECONDS);
 }
 
 /* Sends a datagram until it arrives: then the relay forwards in this direction. */
@@ -120,14 +122,16 @@ static void greet(uint32_t flow, int from, int to) {
     int prefix = options.protocol == PROTOCOL_TURN ? CHANNEL_BYTES : 0;
     struct stamp stamp = {.flow = flow, .length = STAMP_BYTES};
     memcpy(datagram, peers[flow].channel, (size_t)prefix);
+    if (prefix) datagram[3] = STAMP_BYTES;
     write_datagram(datagram + prefix, stamp);
-    for (int try = 0; try < TRIES; try++) {
+    uint64_t end = now_nanoseconds() + SETUP_SECONDS * 1000000000ull;
+    while (now_nanoseconds() < end) {
         ssize_t sent = send(from, datagram, (size_t)(prefix + STAMP_BYTES), 0);
         if (sent < 0 && errno != ECONNREFUSED) give_up(71, "the first datagram");
         for (int got; (got = await_datagram(to, answer, sizeof answer)) >= 0;)
             if (read_datagram(answer, got, &stamp) && stamp.flow == flow) return;
     }
-    give_up(69, "the relay did not forward a first datagram in %d tries", TRIES);
+    give_up(69, "the relay did not forward a first datagram in %d s", SETUP_SECONDS);
 }
 
 static void join_session(int session) {
@@ -156,12 +160,19 @@ static void join_session(int session) {
     set_trains(b, 0);
 }
 
+static void raise_file_limit(rlim_t needed) {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files)) give_up(71, "RLIMIT_NOFILE");
+    if (files.rlim_cur >= needed) return;
+    /* root may go beyond the hard limit. */
+    files = (struct rlimit){needed, files.rlim_max > needed ? files.rlim_max : needed};
+    if (setrlimit(RLIMIT_NOFILE, &files))
+        give_up(71, "--sessions %d needs %lu open files", options.sessions, (unsigned long)needed);
+}
+
 void open_sessions(void) {
     session_count = options.beside ? 2 * options.sessions : options.sessions;
-    struct rlimit files = {2 * SESSION_LIMIT * 2 + 100, 2 * SESSION_LIMIT * 2 + 100};
-    if (setrlimit(RLIMIT_NOFILE, &files) && (getrlimit(RLIMIT_NOFILE, &files)
-        || (files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files))))
-        give_up(71, "RLIMIT_NOFILE");
+    raise_file_limit((rlim_t)session_count * 2 + 100);
     peers = calloc((size_t)session_count * 2, sizeof *peers);
     if (!peers) give_up(71, "peers");
     enter_namespace(options.namespace_a);

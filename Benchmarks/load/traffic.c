@@ -14,7 +14,8 @@
 _Atomic bool is_measuring, is_over;
 struct worker workers[THREAD_LIMIT];
 
-enum { RECEIVE_SLOTS = 32, CONTROL_BYTES = 64, EVENT_LIMIT = 64, SINK = UINT32_MAX };
+enum { RECEIVE_SLOTS = 32, CONTROL_BYTES = 64, EVENT_LIMIT = 64 };
+static const uint32_t sink_receiver = UINT32_MAX; /* in a peer's place */
 enum { TURN_LIMIT = 64 };                    /* turns before a look at what has arrived */
 static const uint64_t stall_nanoseconds = 50000000;  /* so late, what is under way is lost */
 static const uint64_t drain_nanoseconds = 300000000; /* waited for the last ones at the end */
@@ -31,7 +32,7 @@ static int fill(uint8_t *bytes, uint32_t flow, uint64_t sequence, int count, uin
     for (int i = 0; i < count; i++) {
         struct stamp stamp = {
             .flow = flow, .sequence = sequence + (uint64_t)i,
-            .due = due, .isMeasured = is_measured};
+            .due = due, .is_measured = is_measured};
         stamp.length = (uint32_t)datagram_length(flow, stamp.sequence);
         if (prefix) {
             memcpy(bytes + length, peers[flow].channel, 2);
@@ -119,13 +120,13 @@ static void take_datagram(struct worker *worker, uint32_t receiver, const uint8_
     atomic_store_explicit(&worker->taken, worker->taken + 1, memory_order_relaxed);
     atomic_store_explicit(&worker->taken_bytes, worker->taken_bytes + (uint64_t)length,
                           memory_order_relaxed);
-    bool is_right = receiver == SINK ? !(stamp.flow & 1) : stamp.flow == (receiver ^ 1);
+    bool is_right = receiver == sink_receiver ? !(stamp.flow & 1) : stamp.flow == (receiver ^ 1);
     if (!is_right) {
         outcome->misdelivered++;
         return;
     }
-    note_arrival(&peers[stamp.flow ^ 1].arrivals, stamp.sequence, outcome);
-    if (!stamp.isMeasured) return;
+    bool is_first = note_arrival(&peers[stamp.flow ^ 1].arrivals, stamp.sequence, outcome);
+    if (!stamp.is_measured || !is_first) return;
     outcome->received++;
     outcome->received_bytes += (uint64_t)length;
     histogram_add(peers[stamp.flow].is_direct ? &worker->direct : &worker->relayed,
@@ -145,7 +146,7 @@ static int segment_length(struct msghdr *message, int length) {
 
 /* Takes what a socket holds, a few batches at most; how many datagrams. */
 static int drain(struct worker *worker, uint32_t receiver) {
-    int descriptor = receiver == SINK ? sink : peers[receiver].descriptor, total = 0;
+    int descriptor = receiver == sink_receiver ? sink : peers[receiver].descriptor, total = 0;
     for (int batch = 0; batch < 4; batch++) {
         for (int i = 0; i < RECEIVE_SLOTS; i++)
             worker->in[i].msg_hdr.msg_controllen = options.coalesce ? CONTROL_BYTES : 0;
@@ -259,7 +260,7 @@ static void prepare(struct worker *worker, int number) {
     if ((worker->poll = epoll_create1(EPOLL_CLOEXEC)) < 0) give_up(71, "epoll_create1");
     worker->senders = allocate((size_t)session_count * 2, sizeof *worker->senders);
     prepare_buffers(worker);
-    if (sink >= 0 && number == 0) listen_to(worker, SINK, sink);
+    if (sink >= 0 && number == 0) listen_to(worker, sink_receiver, sink);
     for (int i = number; i < options.sessions; i += options.threads)
         for (int session = i; session < session_count; session += options.sessions)
             for (int side = 0; side < 2; side++) {

@@ -3,6 +3,7 @@
 #include "load.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 enum {
     ALLOCATE = 0x0003, CHANNEL_BIND = 0x0009, SUCCESS = 0x0100,
     CHANNEL_NUMBER = 0x000c, XOR_PEER_ADDRESS = 0x0012, REQUESTED_TRANSPORT = 0x0019,
-    HEADER_BYTES = 20, CHANNEL = 0x4000, TRIES = 5, TRY_MILLISECONDS = 1000,
+    HEADER_BYTES = 20, CHANNEL = 0x4000, TRIES = 10, TRY_MILLISECONDS = 1000,
 };
 static const uint32_t cookie = 0x2112a442;
 
@@ -52,10 +53,13 @@ static void add(struct request *request, unsigned type, const uint8_t *value, in
 static void perform(int descriptor, const struct request *request, const char *name) {
     uint8_t answer[2048];
     for (int try = 0; try < TRIES; try++) {
-        if (send(descriptor, request->bytes, (size_t)request->length, 0) < 0) give_up(71, "%s", name);
+        if (send(descriptor, request->bytes, (size_t)request->length, 0) < 0
+            && errno != ECONNREFUSED)
+            give_up(71, "%s", name);
         struct pollfd poll_one = {.fd = descriptor, .events = POLLIN};
         if (poll(&poll_one, 1, TRY_MILLISECONDS) <= 0) continue;
         ssize_t got = recv(descriptor, answer, sizeof answer, 0);
+        if (got < 0) poll(NULL, 0, TRY_MILLISECONDS / 10); /* refused: it does not listen yet */
         if (got < HEADER_BYTES || memcmp(answer + 4, request->bytes + 4, 16)) continue;
         unsigned type = (unsigned)answer[0] << 8 | answer[1];
         unsigned asked = (unsigned)request->bytes[0] << 8 | request->bytes[1];

@@ -9,8 +9,8 @@ protocol CountedWork: AnyObject {
     func run(rounds: Int) -> Bool
 }
 
-/// A relay's engine without a socket, which is given one batch again and again: every decision about
-/// a datagram, and no system call.
+/// A relay's engine without a socket, which is given one batch again and again: every decision
+/// about a datagram, and no system call.
 final class EngineWork: CountedWork {
     /// What is in the batch.
     enum Kind: String, CaseIterable {
@@ -30,7 +30,7 @@ final class EngineWork: CountedWork {
         case stranger
         /// 64 sessions send to peers that have not shown that they receive.
         case punt
-        /// The peers of 64 sessions send from new ports, and their connection IDs tell who they are.
+        /// The peers of 64 sessions send from new ports; their connection IDs tell who they are.
         case rebind
         /// Of all sessions 64 others send in each round.
         case scattered

@@ -83,8 +83,8 @@ final class ForwardingPath {
         return b.receive(into: &buffer) == 3
     }
 
-    /// Sends at least `count` datagrams, `window` at once or as many as one send makes, and receives
-    /// them; says whether all arrived whole.
+    /// Sends at least `count` datagrams, `window` at once or as many as one send makes, and
+    /// receives them; says whether all arrived whole.
     func exchange(_ count: Int, window: Int, _ direction: Direction) -> Bool {
         let sends = max(1, window / perSend)
         var left = count

@@ -1,5 +1,5 @@
-/// A relay and perhaps an agent as they run, sockets and threads and all, between two peers of which
-/// one sends and waits until the other one has it: so nothing depends on how fast who is.
+/// A relay and perhaps an agent as they run, sockets and threads and all, between two peers of
+/// which one sends and waits until the other one has it: so nothing depends on how fast who is.
 final class ServiceWork: CountedWork {
     /// What goes which way.
     enum Kind: String, CaseIterable {
