@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
-BENCHES := .build/bench/load .build/bench/loop
+BENCHES := .build/bench/load .build/bench/loop .build/bench/hop
 
 # Linked with the archives of the folder instead of with shared libraries.
 STATIC := .build/static/release/quic-relay

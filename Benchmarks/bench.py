@@ -10,6 +10,7 @@ soft interrupts; and of all that ran on the machine.
     make bench                                      everything that is installed; some minutes
     make bench ARGS="--relays ours,loop --loads plain,gso --rounds 9"
     make bench ARGS="--networks veth --relays ours,nftables"
+    make bench ARGS="--only macro --relays agent,hop,socat"    what goes beside one program
     make bench ARGS="--with old=../old/quic-relay"  another build, too
 """
 

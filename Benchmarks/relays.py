@@ -17,6 +17,7 @@ from networks import PORT, SINK_PORT, Network, bracketed
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOOP = ROOT / ".build/bench/loop"
+HOP = ROOT / ".build/bench/hop"
 PROGRAM = ROOT / ".build/release/quic-relay"
 # What holds all sessions of one source, as the load generator is one.
 LIMITS = ["--half-open-limit-per-ip", "1000000", "--registration-rate-per-ip", "1000000",
@@ -71,6 +72,22 @@ def loop() -> Relay:
     return Relay(
         "loop", "register", lambda network, _: [str(LOOP), network.relay_bind, str(PORT)],
         lacks(LOOP, "make bench builds it"))
+
+
+def agent(program: pathlib.Path) -> Relay:
+    """An agent whose relay is the sink: the load generator acknowledges registrations."""
+    def start(network: Network, _: pathlib.Path) -> list[str]:
+        return [str(program), "agent", "--relay", bracketed(network.sink, SINK_PORT),
+                "--listen", bracketed(network.relay_bind, PORT), "--log-level", "error",
+                "--session", "0d5a2f0e-6c1b-4d7e-9f39-5a1c37ad5b10"]
+    # As many local clients as it remembers.
+    return Relay("agent", "sink", start, lacks(program, "make build"), session_limit=256)
+
+
+def hop() -> Relay:
+    def start(network: Network, _: pathlib.Path) -> list[str]:
+        return [str(HOP), network.relay_bind, str(PORT), network.sink, str(SINK_PORT)]
+    return Relay("hop", "sink", start, lacks(HOP, "make bench builds it"))
 
 
 def nginx() -> Relay:
@@ -137,7 +154,8 @@ def nftables() -> Relay:
 
 def known(program: pathlib.Path) -> dict[str, Relay]:
     """All of them, ours first."""
-    relays = [ours("ours", [str(program)]), loop(), nginx(), socat(), coturn(), nftables()]
+    relays = [ours("ours", [str(program)]), loop(), nginx(), socat(), coturn(), nftables(),
+              agent(program), hop()]
     return {relay.name: relay for relay in relays}
 
 

@@ -134,6 +134,15 @@ class DriverTest(unittest.TestCase):
             self.assertGreater(table["rows"][1]["relay CPU-s/M"], 0)
         self.assertIn("kernel", found["machine"])
 
+    def test_an_agent_is_measured_beside_the_plainest_one(self) -> None:
+        done = self.bench(
+            "--only", "macro", "--relays", "agent,hop", "--loads", "one,gso", "--networks",
+            "loopback", "--families", "4,6", "--rounds", "1", "--seconds", "0.2", "--json")
+        # Nothing goes astray, is changed or comes twice: that would be said, and end otherwise.
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for table in json.loads(done.stdout)["tables"]:
+            self.assertEqual([row["relay"] for row in table["rows"]], ["agent", "hop"])
+
     def test_what_makes_no_sense_is_one_line(self) -> None:
         for arguments, text in (
             (["--loads", "plain,heavy"], "--loads heavy: must be some of plain,gso"),

@@ -27,7 +27,7 @@ enum pace {
 /* How a session is set up. */
 enum protocol {
     PROTOCOL_REGISTER, /* REG lines, as quic-relay has it */
-    PROTOCOL_SINK,     /* a proxy or NAT that sends everything to one address */
+    PROTOCOL_SINK,     /* a proxy, NAT or agent that sends everything to one address */
     PROTOCOL_TURN,     /* TURN: the sender has a channel (RFC 8656), the other side is plain UDP */
 };
 
@@ -113,6 +113,10 @@ extern int session_count, sink;
 /* Opens all sockets and makes the relay forward between them. */
 void open_sessions(void);
 
+/* Acknowledges a registration that came to the sink: to an agent that is the relay. Whether it was
+ * one. */
+bool acknowledge(const uint8_t *bytes, int length, const void *source, socklen_t source_bytes);
+
 /* Asks a TURN server for an allocation, and for a channel to `target`. */
 void open_channel(struct peer *peer, const struct sockaddr *target);
 
@@ -159,6 +163,7 @@ struct worker {
     struct outcome outcome;
     struct histogram relayed, direct, lateness;
     uint8_t *outgoing, *incoming, *control;
+    struct sockaddr_storage *names; /* whom the sink hears */
     struct mmsghdr *out, *in;
     struct iovec *out_parts, *in_parts;
     int slot_bytes;

@@ -95,12 +95,21 @@ static void open_direct(int session) {
         give_up(71, "connect");
 }
 
+bool acknowledge(const uint8_t *bytes, int length, const void *source, socklen_t source_bytes) {
+    if (length < 4 || memcmp(bytes, "REG:", 4)) return false;
+    sendto(sink, "ACK\n", 4, 0, source, source_bytes);
+    return true;
+}
+
 /* Waits for a datagram and reads it; its length, or -1 if none came in time. */
 static int await_datagram(int descriptor, uint8_t *bytes, int limit) {
     struct pollfd poll_one = {.fd = descriptor, .events = POLLIN};
     if (poll(&poll_one, 1, TRY_MILLISECONDS) <= 0) return -1;
-    int got = (int)recv(descriptor, bytes, (size_t)limit, 0);
+    struct sockaddr_storage source;
+    socklen_t source_bytes = sizeof source;
+    int got = (int)recvfrom(descriptor, bytes, (size_t)limit, 0, (void *)&source, &source_bytes);
     if (got < 0) poll(NULL, 0, REFUSED_MILLISECONDS);
+    if (descriptor == sink) acknowledge(bytes, got, &source, source_bytes);
     return got;
 }
 

@@ -148,8 +148,12 @@ static int segment_length(struct msghdr *message, int length) {
 static int drain(struct worker *worker, uint32_t receiver) {
     int descriptor = receiver == sink_receiver ? sink : peers[receiver].descriptor, total = 0;
     for (int batch = 0; batch < 4; batch++) {
-        for (int i = 0; i < RECEIVE_SLOTS; i++)
+        for (int i = 0; i < RECEIVE_SLOTS; i++) {
             worker->in[i].msg_hdr.msg_controllen = options.coalesce ? CONTROL_BYTES : 0;
+            if (receiver != sink_receiver) continue;
+            worker->in[i].msg_hdr.msg_name = &worker->names[i];
+            worker->in[i].msg_hdr.msg_namelen = sizeof worker->names[i];
+        }
         int count = recvmmsg(descriptor, worker->in, RECEIVE_SLOTS, MSG_DONTWAIT, NULL);
         if (count <= 0) {
             if (count < 0 && errno != EAGAIN && errno != ECONNREFUSED && errno != EINTR)
@@ -161,6 +165,9 @@ static int drain(struct worker *worker, uint32_t receiver) {
             int length = (int)worker->in[i].msg_len;
             int segment = segment_length(&worker->in[i].msg_hdr, length);
             const uint8_t *bytes = worker->in_parts[i].iov_base;
+            if (receiver == sink_receiver
+                && acknowledge(bytes, length, &worker->names[i],
+                               worker->in[i].msg_hdr.msg_namelen)) continue;
             for (int at = 0; at < length; at += segment, total++)
                 take_datagram(worker, receiver, bytes + at,
                               length - at < segment ? length - at : segment, now);
@@ -243,6 +250,7 @@ static void prepare_buffers(struct worker *worker) {
             (struct msghdr){.msg_iov = &worker->out_parts[i], .msg_iovlen = 1};
     worker->incoming = allocate(RECEIVE_SLOTS, (size_t)worker->slot_bytes);
     worker->control = allocate(RECEIVE_SLOTS, CONTROL_BYTES);
+    worker->names = allocate(RECEIVE_SLOTS, sizeof *worker->names);
     worker->in = allocate(RECEIVE_SLOTS, sizeof *worker->in);
     worker->in_parts = allocate(RECEIVE_SLOTS, sizeof *worker->in_parts);
     for (int i = 0; i < RECEIVE_SLOTS; i++) {
