@@ -30,7 +30,7 @@ $(1) --generate-completion-script zsh > .build/docs/_quic-relay
 $(1) --generate-completion-script fish > .build/docs/quic-relay.fish
 endef
 
-.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost fuzz lint clean
+.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost fuzz admission lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -129,7 +129,11 @@ fuzz: packages ## Feed the reader and the relay mutated input: make fuzz FUZZ_SE
 		-max_len=6000 -print_final_stats=1 -artifact_prefix=.build/fuzz/findings/ \
 		.build/fuzz/corpus Tests/RelayFuzz/Corpus
 
+admission: ## Compile the overload filter, a program for the kernel, into the tree.
+	Sources/CLinux/admission/generate --clang $(CLANG)
+
 lint: ## Check the style; swift format -i -r Sources Tests Package.swift mends most of it.
+	Sources/CLinux/admission/generate --clang $(CLANG) --check
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
 
 clean: ## Remove everything that was built.

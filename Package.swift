@@ -25,7 +25,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
-        .target(name: "CLinux", cSettings: [.treatAllWarnings(as: .error)]),
+        .target(
+            name: "CLinux", exclude: ["admission"], cSettings: [.treatAllWarnings(as: .error)]),
         .target(
             name: "CNcurses", cSettings: [.treatAllWarnings(as: .error)],
             linkerSettings: [.linkedLibrary("ncursesw"), .linkedLibrary("tinfo")]),

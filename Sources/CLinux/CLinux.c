@@ -41,11 +41,15 @@ int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count,
     return sendmmsg(fd, (struct mmsghdr *)messages, count, flags);
 }
 
-uint32_t clinux_receive_drops(int fd) {
+struct clinux_receive_queue clinux_receive_queue(int fd) {
     uint32_t information[SK_MEMINFO_VARS] = { 0 };
     socklen_t length = sizeof information;
     getsockopt(fd, SOL_SOCKET, SO_MEMINFO, information, &length);
-    return information[SK_MEMINFO_DROPS];
+    return (struct clinux_receive_queue){
+        .drops = information[SK_MEMINFO_DROPS],
+        .bytes = information[SK_MEMINFO_RMEM_ALLOC],
+        .limit = information[SK_MEMINFO_RCVBUF],
+    };
 }
 
 ssize_t clinux_send_to_path(

@@ -5,7 +5,7 @@ import RelayCore
 /// Where and how the relay meets the network.
 struct NetworkOptions: NamedOptions {
     static let valueOptions = [Setting.port.name, "bind", Setting.receiveBuffer.name]
-    static let flagOptions = ["no-offload"]
+    static let flagOptions = ["no-offload", "no-overload-filter"]
 
     @Option(setting: .port)
     var port = Setting.port.defaultValue
@@ -19,6 +19,10 @@ struct NetworkOptions: NamedOptions {
     @Flag(help: "Send and receive datagrams one by one, without UDP_SEGMENT and UDP_GRO.")
     var noOffload = false
 
+    @Flag(
+        help: "Leave it to chance which datagrams are dropped when more come than can be read.")
+    var noOverloadFilter = false
+
     @Option(setting: .receiveBuffer)
     var receiveBufferBytes = Setting.receiveBuffer.defaultValue
 
@@ -27,7 +31,7 @@ struct NetworkOptions: NamedOptions {
         get throws {
             try SocketConfiguration(
                 address: address, port: port, receiveBufferBytes: receiveBufferBytes,
-                usesOffload: !noOffload)
+                usesOffload: !noOffload, filtersOverload: !noOverloadFilter)
         }
     }
 }

@@ -12,16 +12,20 @@ public struct SocketConfiguration: Sendable, Equatable {
     public let receiveBufferBytes: Int
     /// Whether trains are received and sent as such (UDP_GRO, UDP_SEGMENT).
     public let usesOffload: Bool
+    /// Whether the kernel may choose what to drop while more comes than the relay can read.
+    public let filtersOverload: Bool
 
     /// Describes a socket.
     public init(
         address: IPAddress? = nil, port: Int = Setting.port.defaultValue,
-        receiveBufferBytes: Int = Setting.receiveBuffer.defaultValue, usesOffload: Bool = true
+        receiveBufferBytes: Int = Setting.receiveBuffer.defaultValue, usesOffload: Bool = true,
+        filtersOverload: Bool = true
     ) throws(SettingError) {
         self.address = address
         self.port = UInt16(try Setting.port.checked(port))
         self.receiveBufferBytes = try Setting.receiveBuffer.checked(receiveBufferBytes)
         self.usesOffload = usesOffload
+        self.filtersOverload = filtersOverload
     }
 }
 
@@ -54,7 +58,7 @@ public struct DatagramSocket: ~Copyable {
     /// Whether the system joins received datagrams into trains.
     public let canCoalesce: Bool
     /// What the system had dropped of a socket that was taken over before that.
-    private let formerDrops: UInt32
+    let formerDrops: UInt32
 
     /// A full batch of the longest trains, 64 × 64 KiB: what a single `sendmmsg` may have to hold.
     /// More would only be a queue, and queues belong to the device (tc-fq_codel(8)).
@@ -191,17 +195,15 @@ public struct DatagramSocket: ~Copyable {
         receiveBufferBytes = capacity.receiveBufferBytes
         canSegment = capacity.canSegment
         canCoalesce = capacity.canCoalesce
-        formerDrops = clinux_receive_drops(file.number)
+        // A relay that was killed while it was overloaded may have left its filter.
+        AdmissionFilter.detach(from: file.number)
+        formerDrops = clinux_receive_queue(file.number).drops
         boundAddress = bound
         self.family = family
         self.isWildcard = isWildcard
         self.isDualStack = isDualStack
         self.file = file
     }
-
-    /// How many datagrams the system has dropped because the receive buffer was full, since we have
-    /// the socket.
-    var newDrops: UInt32 { clinux_receive_drops(descriptor) &- formerDrops }
 
     var descriptor: Int32 { file.number }
 

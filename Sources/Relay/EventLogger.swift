@@ -118,8 +118,15 @@ extension RelayEvent {
         case .budgetRenewed(let spent):
             ["spent_bytes": "\(spent)"]
         case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code),
-            .sessionLogFailed(let code), .budgetNotSaved(let code):
+            .sessionLogFailed(let code), .budgetNotSaved(let code), .overloadFilterFailed(let code):
             ["error": Errno(code: code).description]
+        case .overloaded(let limits):
+            [
+                "strangers_per_sec": limits.strangersPerSecond.map(String.init) ?? "unlimited",
+                "peer_bytes_per_sec": limits.peerBytesPerSecond.map(String.init) ?? "unlimited",
+            ]
+        case .overloadEnded(let strangers, let peers):
+            ["refused_strangers": "\(strangers)", "refused_peers": "\(peers)"]
         case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured,
             .stateWritten, .sessionLogResumed, .budgetFileUnusable:
             [:]

@@ -25,9 +25,25 @@ protocol MessageCalls: ~Copyable {
     /// Sends messages in order up to the first that fails, never waiting (sendmmsg(2)).
     mutating func send(_ messages: MessageHeaders) -> SystemResult
 
-    /// How many datagrams the system has dropped because the receive buffer was full, since we
-    /// have the socket; it wraps at 2^32. A coalesced train counts as one.
-    func receiveDrops() -> UInt32
+    /// The state of the receive queue.
+    func receiveQueue() -> ReceiveQueue
+
+    /// Puts a filter before the receive queue, in place of the one that is there. Says why not.
+    mutating func attach(_ filter: borrowing AdmissionFilter) -> Errno?
+
+    /// Takes it away.
+    mutating func detachFilter()
+}
+
+/// The datagrams that wait to be received.
+struct ReceiveQueue: Equatable {
+    /// How many datagrams the system has dropped because the queue was full, or a filter refused
+    /// them, since we have the socket; it wraps at 2^32. A coalesced train counts as one.
+    var drops: UInt32 = 0
+    /// The memory that those in the queue take, and how much they may take; both 0 where the system
+    /// does not tell.
+    var bytes: UInt32 = 0
+    var limit: UInt32 = 0
 }
 
 extension DatagramSocket: MessageCalls {
@@ -47,10 +63,16 @@ extension DatagramSocket: MessageCalls {
         }
     }
 
-    /// Asked for about once a second (SO_MEMINFO, linux/sock_diag.h). To be told with every
-    /// datagram (SO_RXQ_OVFL) costs each of them something, and tells nothing while all are dropped
+    /// Asked for 50 times a second (SO_MEMINFO, linux/sock_diag.h). To be told with every datagram
+    /// (SO_RXQ_OVFL) costs each of them something, and tells nothing while all are dropped
     /// (Documentation/decisions/0006-receive-drops.md).
-    func receiveDrops() -> UInt32 {
-        newDrops
+    func receiveQueue() -> ReceiveQueue {
+        let queue = clinux_receive_queue(descriptor)
+        return ReceiveQueue(
+            drops: queue.drops &- formerDrops, bytes: queue.bytes, limit: queue.limit)
     }
+
+    func attach(_ filter: borrowing AdmissionFilter) -> Errno? { filter.attach(to: descriptor) }
+
+    func detachFilter() { AdmissionFilter.detach(from: descriptor) }
 }

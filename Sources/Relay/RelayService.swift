@@ -92,7 +92,10 @@ public final class RelayService: Sendable {
             configuration, logLevel, start, boundTo: opened.boundAddress,
             isWildcard: opened.isWildcard)
         outcome = started.outcome
-        let handover = Handover(Beginning(socket: opened, started: started))
+        let handover = Handover(
+            Beginning(
+                socket: opened, started: started,
+                filtersOverload: socketConfiguration.filtersOverload))
         var books = Books()
         recorder = try start.sessionLog.map { log throws(SystemError) in
             try SessionRecorder(log) { _ = mailbox.note($0) }
@@ -117,6 +120,7 @@ public final class RelayService: Sendable {
     private struct Beginning: ~Copyable {
         var socket: DatagramSocket
         var started: StartedEngine
+        var filtersOverload: Bool
     }
 
     /// Makes a reader of the relay's events from the first one on, as far as they are kept: the
@@ -245,7 +249,8 @@ public final class RelayService: Sendable {
         let canSegment = beginning.socket.canSegment
         var worker = Worker(
             calls: beginning.socket, family: family, address: address, usesOffload: canSegment,
-            engine: beginning.started.engine, locals: beginning.started.locals)
+            engine: beginning.started.engine, locals: beginning.started.locals,
+            filtersOverload: beginning.filtersOverload)
         var books = books
         books.begin(&worker.engine)
         var publication = Publication(mailbox)
@@ -257,7 +262,7 @@ public final class RelayService: Sendable {
             if let failure { recover(from: failure, &worker.engine, at: now) }
             if now >= worker.engine.cookiesDueAt { renewCookies(of: &worker.engine, at: now) }
             request = mailbox.mayHaveWork ? mailbox.work(for: &worker.engine, at: now) : .nothing
-            if request == .stop { worker.noteReceiveDrops(at: now) }
+            if request == .stop { worker.leaveSocket(at: now) }
             books.write(&worker.engine, isLast: request == .stop, at: now)
             publication.publish(worker.engine, isLast: request == .stop, at: now)
             switch exchange.request {
@@ -267,7 +272,7 @@ public final class RelayService: Sendable {
                     request = .fillPicture
                 }
             case .pause:
-                worker.noteReceiveDrops(at: now)
+                worker.leaveSocket(at: now)
                 // Sessions go on elsewhere; what ended before is told here.
                 books.write(&worker.engine, isLast: false, at: now)
                 publication.publish(worker.engine, isLast: true, at: now)

@@ -9,8 +9,9 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     private var sender: SendBuffers
     private var plan = TransmitPlan()
     private var knownLocals = 1
-    private var knownDrops: UInt32 = 0
-    private var dropsDueAt = Instant.origin
+    private var admission: Admission
+    /// Datagrams and trains that were received.
+    private var deliveries: UInt64 = 0
     /// Whether something is still due that the last turn had no time for.
     private var isBehind = false
     private let address: TransportAddress
@@ -20,8 +21,9 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     init(
         calls: consuming Calls, family: SocketFamily, address: TransportAddress,
         usesOffload: Bool, engine: consuming RelayEngine,
-        locals: consuming LocalAddresses = LocalAddresses()
+        locals: consuming LocalAddresses = LocalAddresses(), filtersOverload: Bool = true
     ) {
+        admission = Admission(isEnabled: filtersOverload)
         receiver = ReceiveBuffers(locals: locals)
         self.calls = calls
         self.address = address
@@ -41,6 +43,7 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
         let now = clock()
         if receiver.locals.count != knownLocals { noteNewLocals() }
         if receiver.batch.count > 0 {
+            deliveries &+= UInt64(receiver.batch.count)
             engine.receive(receiver.batch, into: &plan, at: now)
             sender.send(&plan, of: receiver, receiver.locals, through: &calls)
             engine.settle(plan, at: now)
@@ -51,7 +54,8 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
         // No more than a step, as datagrams may have come meanwhile.
         engine.advance(to: now, stepLimit: 1)
         isBehind = now >= engine.nextDeadline
-        if now >= dropsDueAt { noteReceiveDrops(at: now) }
+        if admission.isActive { admission.tell(engine) }
+        if now >= admission.lookDueAt { lookAtQueue(at: now) }
         return failure
     }
 
@@ -66,13 +70,15 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
         return true
     }
 
-    /// Accounts for what the system dropped before we could read it.
-    mutating func noteReceiveDrops(at now: Instant) {
-        let drops = calls.receiveDrops()
-        let new = Int(drops &- knownDrops)
-        if new > 0 { engine.noteReceiveOverflow(new, at: now) }
-        knownDrops = drops
-        dropsDueAt = now.advanced(byNanoseconds: Nanoseconds.perSecond)
+    /// Accounts for what was dropped before we could read it, and keeps a flood from the others.
+    mutating func lookAtQueue(at now: Instant) {
+        admission.look(through: &calls, &engine, deliveries: deliveries, at: now)
+    }
+
+    /// Leaves the socket as somebody else would want to find it.
+    mutating func leaveSocket(at now: Instant) {
+        lookAtQueue(at: now)
+        admission.end(through: &calls)
     }
 
     /// Tells the engine which addresses are our own, as datagrams to them come in.

@@ -49,6 +49,13 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// There is no way to the destination, or a local rule forbids it (`ENETUNREACH`, `EPERM`, …).
     case unreachable
 
+    // What the kernel refused while more came than the relay could read. (Reasons are added at
+    // the end: state files know them by their places.)
+    /// It was a stranger's, from an address that is no peer's of an established session.
+    case strangerLimit
+    /// It was a peer's that sent more than its share.
+    case peerLimit
+
     /// The stable name used in metrics, logs and the control interface.
     public var name: String {
         switch self {
@@ -72,6 +79,8 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .sendBufferFull: "send_buffer_full"
         case .tooBig: "too_big"
         case .unreachable: "unreachable"
+        case .strangerLimit: "stranger_limit"
+        case .peerLimit: "peer_limit"
         }
     }
 }

@@ -41,7 +41,7 @@ struct EventLog: ~Copyable {
 
     private var ring: FixedStorage<RecordedEvent>
     private var keys = FixedStorage<KeyBucket>(count: bucketCount, repeating: KeyBucket())
-    private var kinds = FixedStorage<TokenBucket>(count: 32, repeating: TokenBucket())
+    private var kinds = FixedStorage<TokenBucket>(count: 40, repeating: TokenBucket())
     private let hash: KeyedHash
     /// The sequence number of the latest event; 0 before the first.
     private(set) var latest: UInt64 = 0
@@ -122,6 +122,9 @@ extension RelayEvent {
         case .budgetRenewed: 27
         case .budgetNotSaved: 28
         case .budgetFileUnusable: 29
+        case .overloaded: 30
+        case .overloadEnded: 31
+        case .overloadFilterFailed: 23
         }
     }
 

@@ -42,7 +42,7 @@ public struct DropRecord: BitwiseCopyable, Sendable {
 
 /// How many datagrams were dropped for each reason.
 public struct DropTally: BitwiseCopyable, Sendable {
-    /// One place for each of the 20 reasons, and four to spare: 192 bytes.
+    /// One place for each of the 22 reasons, and two to spare: 192 bytes.
     private var counts = InlineArray<24, UInt64>(repeating: 0)
 
     /// None.

@@ -33,6 +33,7 @@ extension RelayEngine {
     private mutating func challenge(
         _ arrival: Arrival, into plan: inout TransmitPlan, at now: Instant
     ) -> Verdict {
+        strangers &+= 1
         let source = sources.record(of: arrival.source.ip)
         guard
             sources.records[source].acknowledgements.take(
@@ -194,7 +195,7 @@ extension RegistrationRefusal {
         case .sessionLimit, .halfOpenLimit, .registrationRate, .budget: self = .limit
         case .unknownSource, .noPartner, .unvalidated, .throttled, .refusedSource, .malformed,
             .acknowledgementRate, .receiveBufferFull, .truncated, .sendBufferFull, .tooBig,
-            .unreachable:
+            .unreachable, .strangerLimit, .peerLimit:
             return nil
         }
     }

@@ -34,6 +34,7 @@ extension RelayEngine {
         _ portion: TransmitPlan.Portion, _ datagram: Span<UInt8>, from arrival: Arrival,
         into plan: inout TransmitPlan, at now: Instant
     ) -> Verdict {
+        strangers &+= 1
         if isRefused(arrival.source) { return .drop(.refusedSource) }
         let former = formerPeer(at: arrival.source, at: now)
         if let former {

@@ -82,6 +82,14 @@ extension RelayEngine {
         counters.drop(UInt64(datagrams), .receiveBufferFull, from: .none, at: now)
     }
 
+    /// Accounts for datagrams that the kernel refused on our behalf, as strangers or peers sent too
+    /// many.
+    public mutating func noteRefusals(strangers: Int, peers: Int, at now: Instant) {
+        counters.received.add(datagrams: strangers + peers, bytes: 0)
+        if strangers > 0 { counters.drop(UInt64(strangers), .strangerLimit, from: .none, at: now) }
+        if peers > 0 { counters.drop(UInt64(peers), .peerLimit, from: .none, at: now) }
+    }
+
     // MARK: Punts
 
     /// Looks at each datagram of a slot by itself.

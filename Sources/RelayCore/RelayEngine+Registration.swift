@@ -38,6 +38,7 @@ extension RelayEngine {
     /// Takes a registration that changes something from its source's rate; says no if there is
     /// nothing left of that.
     mutating func mayRegister(from ip: IPAddress, at now: Instant) -> Bool {
+        strangers &+= 1
         let source = sources.record(of: ip)
         return sources.records[source].registrations.take(
             1, under: configuration.registrationLimit, at: now)

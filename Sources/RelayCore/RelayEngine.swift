@@ -74,6 +74,10 @@ public struct RelayEngine: ~Copyable {
         count: ownAddressLimit, repeating: TransportAddress.none)
     var ownAddressCount = 0
     var log: EventLog
+    /// Whose addresses the kernel should know while it has to choose.
+    var admissions = AdmissionLog()
+    /// Datagrams from addresses that were no peer's, or that registered as another's.
+    public internal(set) var strangers: UInt64 = 0
     /// Accounts of sessions that ended, if anybody wants them.
     var accounts = AccountLog()
     /// What cookies are made with.
@@ -260,15 +264,13 @@ public struct RelayEngine: ~Copyable {
     /// Lets the forwarder serve a session alone once both its addresses are validated, unless what
     /// it may send is limited.
     mutating func updateOpenness(of session: Int) {
-        let a = PeerNumber(session: session, side: .a)
-        let isOpen =
-            sessions.records[session].place == .paired
-            && !sessions.records[session].isThrottled
-            && isValidated(a) && isValidated(a.partner)
-        forwarder.setOpen(isOpen, session: session)
+        let isEstablished = isEstablished(session)
+        if isEstablished { admissions.add(session) }
+        forwarder.setOpen(
+            isEstablished && !sessions.records[session].isThrottled, session: session)
     }
 
-    private func isValidated(_ peer: PeerNumber) -> Bool {
+    func isValidated(_ peer: PeerNumber) -> Bool {
         address(of: peer) != nil && peers[peer.index].validation != .none
     }
 

@@ -194,6 +194,12 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
     case offloadDisabled(errno: Int32)
     /// The system would not let the relay receive; it tries again.
     case receiveFailed(errno: Int32)
+    /// More comes than the relay can read: the kernel limits it until the relay keeps up.
+    case overloaded(AdmissionLimits)
+    /// The relay keeps up without limits again; so many datagrams exceeded them.
+    case overloadEnded(refusedStrangers: UInt64, refusedPeers: UInt64)
+    /// More comes than the relay can read, and the kernel takes no limits from it.
+    case overloadFilterFailed(errno: Int32)
     /// Ended sessions cannot be written down; they are kept and tried again.
     case sessionLogFailed(errno: Int32)
     /// They can again, and those that were kept are written.
@@ -234,6 +240,9 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
         case .reconfigured: "reconfigured"
         case .offloadDisabled: "offload_disabled"
         case .receiveFailed: "receive_failed"
+        case .overloaded: "overloaded"
+        case .overloadEnded: "overload_ended"
+        case .overloadFilterFailed: "overload_filter_failed"
         case .sessionLogFailed: "session_log_failed"
         case .sessionLogResumed: "session_log_resumed"
         case .budgetReached: "budget_reached"
@@ -253,9 +262,10 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
             .info
         case .sessionDiagnosed(_, let diagnosis): diagnosis.kind.level
         case .evictionUndone, .sessionsRestored, .drainStarted, .drained, .logLevelChanged,
-            .reconfigured, .sessionLogResumed, .budgetRenewed:
+            .reconfigured, .sessionLogResumed, .budgetRenewed, .overloadEnded:
             .notice
-        case .registrationRefused, .commandFailed, .offloadDisabled, .receiveFailed,
+        case .registrationRefused, .commandFailed, .offloadDisabled, .receiveFailed, .overloaded,
+            .overloadFilterFailed,
             .stateNotWritten, .sessionLogFailed, .budgetReached, .budgetNotSaved,
             .budgetFileUnusable:
             .warning
@@ -274,8 +284,9 @@ public enum RelayEvent: BitwiseCopyable, Equatable, Sendable {
             .evictionUndone(let id), .quarantineEnded(let id), .commandFailed(let id):
             id
         case .sessionsRestored, .stateNotWritten, .stateWritten, .drainStarted, .drained,
-            .logLevelChanged, .reconfigured, .offloadDisabled, .receiveFailed, .sessionLogFailed,
-            .sessionLogResumed, .budgetReached, .budgetRenewed, .budgetNotSaved,
+            .logLevelChanged, .reconfigured, .offloadDisabled, .receiveFailed, .overloaded,
+            .overloadEnded, .overloadFilterFailed, .sessionLogFailed, .sessionLogResumed,
+            .budgetReached, .budgetRenewed, .budgetNotSaved,
             .budgetFileUnusable:
             nil
         }

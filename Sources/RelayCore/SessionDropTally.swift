@@ -37,7 +37,7 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .unreachable: UInt64(unreachable)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
-            .receiveBufferFull, .truncated:
+            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit:
             0
         }
     }
@@ -65,7 +65,7 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .unreachable: unreachable = unreachable.adding(count)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
-            .receiveBufferFull, .truncated:
+            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit:
             assertionFailure("no peer's datagram is dropped for \(reason.name)")
         }
     }

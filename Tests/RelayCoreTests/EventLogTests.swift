@@ -175,10 +175,12 @@ import Testing
             .stateWritten, .sessionLogFailed(errno: 1),
             .sessionLogResumed, .budgetReached(percent: 80, spentBytes: 8, limitBytes: 10),
             .budgetRenewed(spentBytes: 1), .budgetNotSaved(errno: 1), .budgetFileUnusable,
+            .overloaded(AdmissionLimits()), .overloadEnded(refusedStrangers: 1, refusedPeers: 1),
+            .overloadFilterFailed(errno: 1),
         ]
         #expect(Set(events.map(\.name)).count == events.count)
         #expect(events.filter { $0.session == id }.count == 14)
-        #expect(events.filter { $0.session == nil }.count == 15)
+        #expect(events.filter { $0.session == nil }.count == 18)
     }
 
     @Test func everyReasonAndLevelHasANameOfItsOwn() {

@@ -186,12 +186,12 @@ struct AgentWorkerTests {
 
     @Test func whatTheSystemDroppedIsAccountedFor() {
         var agent = ScriptedAgent()
-        agent.local.drops = 3
-        agent.upstream.drops = 4
+        agent.local.queue.drops = 3
+        agent.upstream.queue.drops = 4
         agent.wait(milliseconds: 2_000)
         #expect(agent.worker.engine.flow(.local).drops(.receiveBufferFull) == 3)
         #expect(agent.worker.engine.flow(.upstream).drops(.receiveBufferFull) == 4)
-        agent.local.drops = 5
+        agent.local.queue.drops = 5
         agent.wait(milliseconds: 2_000)
         #expect(agent.worker.engine.flow(.local).drops(.receiveBufferFull) == 5)
     }

@@ -116,6 +116,18 @@ struct EventLoggerTests {
             #"warning budget_not_saved error="No space left on device""#
         ),
         (.budgetFileUnusable, "warning budget_file_unusable"),
+        (
+            .overloaded(AdmissionLimits(strangersPerSecond: 5_000, peerBytesPerSecond: nil)),
+            "warning overloaded peer_bytes_per_sec=unlimited strangers_per_sec=5000"
+        ),
+        (
+            .overloadEnded(refusedStrangers: 7, refusedPeers: 8),
+            "notice overload_ended refused_peers=8 refused_strangers=7"
+        ),
+        (
+            .overloadFilterFailed(errno: 1),
+            #"warning overload_filter_failed error="Operation not permitted""#
+        ),
     ]
 
     /// A new case fails to compile here: give it a line above.
@@ -150,6 +162,9 @@ struct EventLoggerTests {
         case .budgetRenewed: 26
         case .budgetNotSaved: 27
         case .budgetFileUnusable: 28
+        case .overloaded: 29
+        case .overloadEnded: 30
+        case .overloadFilterFailed: 31
         }
     }
 
@@ -192,7 +207,7 @@ struct EventLoggerTests {
     @Test func everyEventHasItsLine() {
         // Some events have a line for each of their forms.
         let numbers = EventLoggerTests.lines.map { EventLoggerTests.number($0.event) }
-        #expect(numbers == numbers.sorted() && Set(numbers) == Set(0..<29))
+        #expect(numbers == numbers.sorted() && Set(numbers) == Set(0..<32))
         for (event, line) in EventLoggerTests.lines {
             var logger = logger(.debug)
             logger.log(recorded(event))

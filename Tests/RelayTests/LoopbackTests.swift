@@ -151,7 +151,7 @@ struct LoopbackTests {
             a.send([UInt8(number)] + Array(repeating: 0, count: 999), to: relay.boundAddress)
         }
         _ = relay.worker.turn(waits: false, clock: MonotonicClock.now)
-        relay.worker.noteReceiveDrops(at: MonotonicClock.now())
+        relay.worker.lookAtQueue(at: MonotonicClock.now())
         let after = relay.worker.engine.accounts
         let lost = try #require(after.drops[.receiveBufferFull])
         #expect(lost > 0 && lost < 200)

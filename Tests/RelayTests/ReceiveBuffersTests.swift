@@ -193,7 +193,7 @@ struct ReceiveBuffersTests {
         for (counter, new) in [(10, 10), (10, 0), (.max, UInt32.max - 10), (4, 5)]
             as [(UInt32, UInt32)]
         {
-            relay.calls.drops = counter
+            relay.calls.queue.drops = counter
             relay.wait(seconds: 2)
             relay.turn()
             relay.turn()

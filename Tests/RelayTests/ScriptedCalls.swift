@@ -48,8 +48,8 @@ final class ScriptedCalls: MessageCalls {
     var refusal: (SentMessage) -> Int32? = { _ in nil }
     /// Messages that one call takes at the most.
     var takeLimit = 64
-    /// What `receiveDrops` says.
-    var drops: UInt32 = 0
+    /// What `receiveQueue` says.
+    var queue = ReceiveQueue()
     /// Whether each call to receive would have waited.
     private(set) var waits: [Bool] = []
     /// What was taken, in order.
@@ -86,7 +86,11 @@ final class ScriptedCalls: MessageCalls {
         return .done(messages.count)
     }
 
-    func receiveDrops() -> UInt32 { drops }
+    func receiveQueue() -> ReceiveQueue { queue }
+
+    func attach(_ filter: borrowing AdmissionFilter) -> Errno? { nil }
+
+    func detachFilter() {}
 
     /// Forgets what was sent.
     func forget() {

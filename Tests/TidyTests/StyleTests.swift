@@ -13,6 +13,7 @@ struct StyleTests {
         "Sources/RelayCore/SessionTable.swift", "Sources/RelayCore/SourceTable.swift",
         "Sources/RelayCore/TransmitPlan.swift",
         // System calls.
+        "Sources/Relay/Admission/AdmissionFilter.swift",
         "Sources/Relay/Agent/AgentConsole.swift", "Sources/Relay/Agent/AgentLoop.swift",
         "Sources/Relay/Agent/SessionFile.swift", "Sources/Relay/Agent/RelayResolver.swift",
         "Sources/Relay/Agent/WakeDescriptor.swift",

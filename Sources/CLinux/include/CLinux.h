@@ -36,9 +36,52 @@ int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count,
 /* sendmmsg(2). */
 int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
 
-/* Datagrams dropped because the receive buffer was full, since the socket was opened: SO_MEMINFO,
- * SK_MEMINFO_DROPS (linux/sock_diag.h, since 4.12); 0 where the kernel does not tell. */
-uint32_t clinux_receive_drops(int fd);
+/* A socket's receive queue: SO_MEMINFO (linux/sock_diag.h, since 4.12); zeros where the kernel does not
+ * tell. */
+struct clinux_receive_queue {
+    /* Datagrams dropped since the socket was opened, as the queue was full or a filter refused them. */
+    uint32_t drops;
+    /* The memory that those in the queue take, and how much they may take. */
+    uint32_t bytes, limit;
+};
+struct clinux_receive_queue clinux_receive_queue(int fd);
+
+/* What the kernel lets the socket have while more comes than the relay can read: a program for its
+ * filter, and maps that it shares with us (admission/admission.bpf.c). */
+struct clinux_admission_limits {
+    /* What a peer pays for 1,024 bytes, and how far it may be in debt, in nanoseconds; price 0: nothing. */
+    uint64_t peer_price, peer_room;
+    /* What a prefix pays for a stranger's datagram, and all strangers together. */
+    uint64_t prefix_price, prefix_room;
+    uint64_t stranger_price, stranger_room;
+    uint64_t strangers_full_at;
+    /* What was refused; a delivery is a datagram or a train. */
+    uint64_t stranger_datagrams, stranger_deliveries;
+    uint64_t peer_datagrams, peer_deliveries;
+};
+struct clinux_admission_peer {
+    uint8_t ip[16];
+    uint16_t port_in_network_order;
+    uint16_t unused;
+};
+struct clinux_admission {
+    int limits_map, peers_map, prefixes_map, program;
+    struct clinux_admission_limits *_Nullable limits;
+};
+/* Creates the maps and loads the program (bpf(2)); needs CAP_BPF. 0, or -1 with errno. */
+int clinux_open_admission(struct clinux_admission *admission, uint32_t peer_limit, uint32_t prefix_limit);
+void clinux_close_admission(struct clinux_admission *admission);
+/* Puts the limits in force; what was refused stays. */
+void clinux_limit_admission(
+    struct clinux_admission admission, struct clinux_admission_limits limits);
+/* What is in force, and what was refused. */
+struct clinux_admission_limits clinux_admission_limits(struct clinux_admission admission);
+/* Makes addresses known as peers'. Says how many there was room for. */
+int clinux_admit(
+    struct clinux_admission admission, const struct clinux_admission_peer *peers, int count);
+/* Puts the program before a socket's queue, or takes away whatever is there. 0, or -1 with errno. */
+int clinux_attach_admission(struct clinux_admission admission, int socket);
+int clinux_detach_filter(int socket);
 
 /* Sends a datagram to a Unix socket (unix(7)), with the descriptor `passed` in it unless that is -1
  * (SCM_RIGHTS). A name in the abstract name space begins with a zero byte. */

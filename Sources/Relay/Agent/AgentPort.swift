@@ -36,7 +36,7 @@ struct AgentPort<Calls: MessageCalls & ~Copyable>: ~Copyable {
 
     /// How many datagrams the system dropped since the last call because the buffer was full.
     mutating func takeReceiveDrops() -> Int {
-        let drops = calls.receiveDrops()
+        let drops = calls.receiveQueue().drops
         defer { knownDrops = drops }
         return Int(drops &- knownDrops)
     }

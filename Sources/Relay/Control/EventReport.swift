@@ -74,6 +74,14 @@ public struct EventReport: Codable, Equatable, Sendable {
     public var spentBytes: UInt64?
     /// The month's volume.
     public var limitBytes: UInt64?
+    /// What all strangers together may send in a second of an overload, in datagrams.
+    public var strangersPerSecond: UInt64?
+    /// What each peer may send in a second then, in bytes.
+    public var peerBytesPerSecond: UInt64?
+    /// Datagrams of strangers that exceeded such a limit.
+    public var refusedStrangers: UInt64?
+    /// Datagrams of peers that did.
+    public var refusedPeers: UInt64?
     /// The system's error number.
     public var errno: Int32?
     /// The system's words for it.
@@ -98,6 +106,10 @@ public struct EventReport: Codable, Equatable, Sendable {
         case ageMicroseconds = "age_us"
         case spentBytes = "spent_bytes"
         case limitBytes = "limit_bytes"
+        case strangersPerSecond = "strangers_per_sec"
+        case peerBytesPerSecond = "peer_bytes_per_sec"
+        case refusedStrangers = "refused_strangers"
+        case refusedPeers = "refused_peers"
     }
 
     /// Writes an event down; `shown` is what its session is called.
@@ -151,8 +163,14 @@ public struct EventReport: Codable, Equatable, Sendable {
             (self.percent, spentBytes, limitBytes) = (percent, spent, limit)
         case .budgetRenewed(let spent): spentBytes = spent
         case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code),
-            .sessionLogFailed(let code), .budgetNotSaved(let code):
+            .sessionLogFailed(let code), .budgetNotSaved(let code), .overloadFilterFailed(let code):
             (errno, error) = (code, Errno(code: code).description)
+        case .overloaded(let limits):
+            (strangersPerSecond, peerBytesPerSecond) = (
+                limits.strangersPerSecond, limits.peerBytesPerSecond
+            )
+        case .overloadEnded(let strangers, let peers):
+            (refusedStrangers, refusedPeers) = (strangers, peers)
         case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured,
             .stateWritten, .sessionLogResumed, .budgetFileUnusable:
             break
@@ -197,6 +215,15 @@ public struct EventReport: Codable, Equatable, Sendable {
             }
         case "offload_disabled": errno.map { .offloadDisabled(errno: $0) }
         case "receive_failed": errno.map { .receiveFailed(errno: $0) }
+        case "overloaded":
+            .overloaded(
+                AdmissionLimits(
+                    strangersPerSecond: strangersPerSecond,
+                    peerBytesPerSecond: peerBytesPerSecond))
+        case "overload_ended":
+            .overloadEnded(
+                refusedStrangers: refusedStrangers ?? 0, refusedPeers: refusedPeers ?? 0)
+        case "overload_filter_failed": errno.map { .overloadFilterFailed(errno: $0) }
         case "session_log_failed": errno.map { .sessionLogFailed(errno: $0) }
         case "session_log_resumed": .sessionLogResumed
         case "budget_reached":

@@ -96,6 +96,8 @@ nonisolated extension DropReason {
         case .sendBufferFull: "the network device is too slow"
         case .tooBig: "longer than the path's MTU"
         case .unreachable: "no way to the receiver"
+        case .strangerLimit: "a flood from outside any session"
+        case .peerLimit: "one peer sends more than the relay can read"
         }
     }
 }

@@ -97,8 +97,15 @@ nonisolated enum EventText {
             "\(percent)%  \(Format.count(spent).trimmed) of \(Format.count(limit).trimmed)"
         case .budgetRenewed(let spent): "\(Format.count(spent).trimmed) in the month before"
         case .offloadDisabled(let code), .receiveFailed(let code), .stateNotWritten(let code),
-            .sessionLogFailed(let code), .budgetNotSaved(let code):
+            .sessionLogFailed(let code), .budgetNotSaved(let code), .overloadFilterFailed(let code):
             "error \(code)"
+        case .overloaded(let limits):
+            [
+                limits.strangersPerSecond.map { "strangers \(Format.count($0).trimmed)/s" },
+                limits.peerBytesPerSecond.map { "each peer \(Format.bytes($0).trimmed)/s" },
+            ].compactMap { $0 }.joined(separator: ", ")
+        case .overloadEnded(let strangers, let peers):
+            "refused: \(strangers) of strangers, \(peers) of peers"
         case .evictionUndone, .quarantineEnded, .commandFailed, .drained, .reconfigured,
             .stateWritten, .sessionLogResumed, .budgetFileUnusable:
             ""
