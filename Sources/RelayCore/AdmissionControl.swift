@@ -24,16 +24,21 @@ public struct AdmissionLimits: BitwiseCopyable, Equatable, Sendable {
 public struct AdmissionLook: Equatable, Sendable {
     /// Datagrams that were dropped since the receive queue was full.
     public var overflow: UInt64 = 0
-    /// The memory that is used of the receive queue, and how much there is, in bytes.
+    /// The memory that the receive queue uses, in bytes.
     public var queuedBytes: UInt64 = 0
+    /// How much it may use.
     public var queueLimit: UInt64 = 0
-    /// What the relay read: datagrams, those of them from strangers, payload bytes and deliveries.
+    /// Datagrams that the relay read.
     public var datagrams: UInt64 = 0
+    /// Those of them that were strangers'.
     public var strangers: UInt64 = 0
+    /// The bytes of their payloads.
     public var bytes: UInt64 = 0
+    /// What they came in: datagrams by themselves, and trains.
     public var deliveries: UInt64 = 0
-    /// Datagrams that were refused since they exceeded a limit.
+    /// Datagrams of strangers that were refused since they exceeded their limit.
     public var refusedStrangers: UInt64 = 0
+    /// The same of peers.
     public var refusedPeers: UInt64 = 0
 
     /// Nothing.
@@ -53,8 +58,9 @@ public struct AdmissionControl: Sendable {
     public static let lookNanoseconds = 20 * Nanoseconds.perMillisecond
     /// What reading a delivery costs beside its bytes, in bytes: the kernel's part of it.
     public static let deliveryBytes: UInt64 = 1_024
-    /// The lowest limits: some registrations get through a flood, and some of what a peer sends.
+    /// The lowest limit of strangers: some registrations get through any flood.
     public static let leastStrangersPerSecond: UInt64 = 500
+    /// The lowest limit of a peer.
     public static let leastPeerBytesPerSecond: UInt64 = 64 << 10
 
     /// Looks in a row at a queue that stands before strangers are limited: a relay that was not
