@@ -117,14 +117,10 @@ class Relay(RelayPeers):
             raise
         return self.process
 
-    def kill(self) -> None:
-        """Ends the relay as a crash does; `start_again` must follow."""
-        self.process.kill()
-        self.process.wait()
-
     def start_again(self) -> None:
         """Starts a relay that was killed anew, at the same address."""
         self._start()
+        self._is_stopped = False
 
     def output(self) -> str:
         """What the relay printed so far."""
@@ -159,7 +155,7 @@ class Relay(RelayPeers):
         )
 
     def kill(self) -> None:
-        """Ends the relay without a warning."""
+        """Ends the relay as a crash does, and frees the peers' ports."""
         self._is_stopped = True
         self.close_peers()
         self.process.kill()
