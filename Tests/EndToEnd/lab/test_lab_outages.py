@@ -1,4 +1,5 @@
-"""How long a flow is cut off when a NAT rebinds, and whether every connection of many comes about.
+"""How long a flow is cut off when a NAT rebinds or an address changes, and whether of many
+connections each comes about.
 
 QUIC_RELAY_LONG=1 makes 50 rebindings a side and 100 connections of them. What is printed is what
 was measured; what is asserted leaves room for a busy machine.
@@ -70,6 +71,14 @@ class Flow:
         gaps = [json.loads(line) for line in lines if line[:1] == "[" and line[-1:] == "]"]
         return [(start, start + seconds) for start, seconds in gaps]
 
+    def longest_gap(self, at: float, over: float) -> float:
+        """The longest gap so far that a disturbance between these times can have made, or 0."""
+        # Others are the machine's own pauses.
+        return max(
+            (b - a for a, b in self.gaps() if a < over + _ON_THE_WAY_SECONDS and b > at),
+            default=0.0,
+        )
+
     def check(self) -> None:
         """Both programs must still run."""
         assert all([child.is_running() for child in self._lab.children])
@@ -84,12 +93,7 @@ def _outages(flow: Flow, site: Site, rng: random.Random) -> list[float]:
         # there is no gap can only be seen by waiting.
         time.sleep(_LOOK_SECONDS + rng.random())
         flow.check()
-    gaps = flow.gaps()
-    return [
-        # Other gaps are the machine's own pauses.
-        max((b - a for a, b in gaps if a < over + _ON_THE_WAY_SECONDS and b > at), default=0.0)
-        for at, over in rebindings
-    ]
+    return [flow.longest_gap(at, over) for at, over in rebindings]
 
 
 @pytest.mark.parametrize("side", ["receive-only", "sending"])
@@ -116,6 +120,28 @@ def test_rebinding_cuts_a_flow_for_a_short_time(
         # Who only receives cannot but miss something.
         assert min(outages) > 0, outages
     assert max(outages) < _WALLS_SECONDS[side], outages
+
+
+def test_another_address_is_noticed_and_used_at_once(
+    lab: Laboratory, certificate: tuple[Path, Path], seed: int, figure: Figure
+) -> None:
+    server, client = (lab.internet.site(impairments=_LINE, seed=seed) for _ in range(2))
+    flow = Flow(lab, (server, client), certificate, seed)
+    agent = lab.agents[1]
+    at = time.monotonic()
+    client.change_address()
+    over = time.monotonic()
+    change = agent.await_event("network_changed")
+    assert change.fields["cause"] in ("address", "send_error")
+    agent.await_event("registered", 2)
+    wait_until(lambda: lab.relay.events("rebind"), "the relay to follow")
+    rebind = lab.relay.events("rebind")[-1]
+    assert rebind.fields["to"].startswith(f"{client.address}:")
+    wait_until(lambda: flow.longest_gap(at, over) > 0, "the flow to go on")
+    figure(
+        "new address of the receive-only side",
+        f"the flow was cut off for {_shown(flow.longest_gap(at, over))}",
+    )
 
 
 def _shown(seconds: float) -> str:
