@@ -120,11 +120,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     results = config.stash.get(_results, Results())
     if results.is_empty():
         return
-    results.write()
     terminalreporter.section("network laboratory")
     for table in results.tables():
         for line in table:
             terminalreporter.write_line(line)
     for name, text in results.figures.items():
         terminalreporter.write_line(f"{name}: {text}")
+    # After printing, as it adds what was before.
+    results.write()
     terminalreporter.write_line(f"also in {RESULTS}")

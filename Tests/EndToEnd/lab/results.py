@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from lab.matrix import EVENTS, NATS, Cell, why_meaningless
 from lab.stacks import STACKS, kernel
-from relay_process import REPOSITORY
+from relay_process import REPOSITORY, relay_binary
 
 # Where a run leaves its results, for `make interop`.
 RESULTS = REPOSITORY / ".build" / "interop.json"
@@ -27,17 +28,30 @@ class Results:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     kernel: str = ""
     date: str = ""
+    # Of the relay's program, the first characters of its SHA-256.
+    relay: str = ""
 
     def is_empty(self) -> bool:
         """Whether nothing was run."""
         return not (self.matrix or self.impairments or self.figures)
 
     def write(self) -> None:
-        """Writes it for later, with the versions of everything."""
+        """Adds it to what this relay has shown so far, or begins anew with another one."""
         self.versions = {s.name: s.describe() for s in STACKS if s.why_not() is None}
         self.kernel = kernel()
         self.date = datetime.datetime.now(datetime.UTC).date().isoformat()
+        self.relay = hashlib.sha256(relay_binary().read_bytes()).hexdigest()[:16]
+        if RESULTS.exists():
+            self._add_to(Results.read(RESULTS))
         RESULTS.write_text(json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1))
+
+    def _add_to(self, before: Results) -> None:
+        same = (self.versions, self.kernel, self.relay)
+        if (before.versions, before.kernel, before.relay) != same:
+            return
+        self.matrix = before.matrix | self.matrix
+        self.impairments = before.impairments | self.impairments
+        self.figures = before.figures | self.figures
 
     @classmethod
     def read(cls, path: Path) -> Results:
