@@ -64,13 +64,15 @@ struct OptionSources {
     /// command that takes the relay's options.
     init(commandLine: [String]) throws(ConfigurationError) {
         self.commandLine = commandLine
-        given = OptionSources.values(of: commandLine)
+        given = OptionSources.values(of: commandLine, among: Serve.optionGroups)
         var values = given
         func add(_ more: [GivenValue]) {
             let known = values.map(\.option)
             values += more.filter { !known.contains($0.option) }
         }
-        add(try OptionSources.environmentValues(besides: given.map(\.option)))
+        add(
+            try OptionSources.environmentValues(
+                of: Serve.optionGroups, besides: given.map(\.option)))
         path = values.last { $0.option == "config" }?.word
         // The parser complains about an empty one.
         if let path, !path.isEmpty { add(try OptionSources.fileValues(path: path)) }
@@ -107,13 +109,15 @@ struct OptionSources {
     }
 
     /// Why a value cannot be what it is set to, with the place where it is.
-    static func problem(with value: GivenValue) -> String? {
+    static func problem(
+        with value: GivenValue, in command: any ParsableArguments.Type = Serve.self
+    ) -> String? {
         guard let argument = value.argument else { return nil }
         do {
-            _ = try Serve.parse([argument])
+            _ = try command.parse([argument])
             return nil
         } catch {
-            let message = Serve.message(for: error)
+            let message = command.message(for: error)
             let beginning = "The value '\(value.word)' is invalid for "
             // Behind it there is the option in quotes, and then what is allowed. Options that only
             // make sense together complain otherwise, and about no value in particular.
@@ -137,9 +141,13 @@ struct OptionSources {
     static var valueOptions: [String] { Serve.optionGroups.flatMap { $0.valueOptions } }
     static var flagOptions: [String] { Serve.optionGroups.flatMap { $0.flagOptions } }
 
-    /// The options among arguments, as far as they are the relay's; the parser complains about the
-    /// others.
-    private static func values(of arguments: [String]) -> [GivenValue] {
+    /// The options among arguments, as far as they are of these groups; the parser complains about
+    /// the others.
+    static func values(
+        of arguments: [String], among groups: [any NamedOptions.Type]
+    ) -> [GivenValue] {
+        let flagOptions = groups.flatMap { $0.flagOptions }
+        let valueOptions = groups.flatMap { $0.valueOptions }
         var values: [GivenValue] = []
         var rest = arguments[...]
         while let word = rest.popFirst() {
@@ -166,11 +174,12 @@ struct OptionSources {
         "QUIC_RELAY_" + option.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
     }
 
-    private static func environmentValues(
-        besides known: [String]
+    /// What the environment sets of these groups' options.
+    static func environmentValues(
+        of groups: [any NamedOptions.Type], besides known: [String]
     ) throws(ConfigurationError) -> [GivenValue] {
         var values: [GivenValue] = []
-        for option in valueOptions where !known.contains(option) {
+        for option in groups.flatMap({ $0.valueOptions }) where !known.contains(option) {
             let variable = variable(option)
             guard let word = Environment.value(of: variable) else { continue }
             values.append(
@@ -178,7 +187,7 @@ struct OptionSources {
                     option: option, word: word, isFlag: false,
                     source: .environment(variable: variable)))
         }
-        for option in flagOptions where !known.contains(option) {
+        for option in groups.flatMap({ $0.flagOptions }) where !known.contains(option) {
             let variable = variable(option)
             guard let word = Environment.value(of: variable) else { continue }
             let isOn = ["1", "true"].contains(word)
@@ -198,7 +207,10 @@ struct OptionSources {
     /// A line for each variable that looks like one of ours and is none. One that is unlike all of
     /// ours may be another program's.
     static func misspelledVariables() -> [String] {
-        let known = (valueOptions + flagOptions).map(variable)
+        // One environment may be for a relay and for agents.
+        let known =
+            (valueOptions + flagOptions + AgentOptions.valueOptions + AgentOptions.flagOptions
+            + AgentOptions.secretOptions).map(variable)
         return Environment.names.filter { $0.hasPrefix("QUIC_RELAY_") && !known.contains($0) }
             .compactMap { name in
                 // What all of them begin with makes none of them alike.

@@ -47,13 +47,16 @@ struct QuicRelay: ParsableCommand {
         }
     }
 
-    /// The command that the arguments ask for. The relay itself is set up from elsewhere, too;
-    /// other commands and help take none of it.
+    /// The command that the arguments ask for. The relay itself and the agent are set up from
+    /// elsewhere, too; other commands and help take none of it.
     private static func parse(_ given: [String]) throws -> any ParsableCommand {
         let isServe = given.first.map { $0.hasPrefix("-") || $0 == "serve" } ?? true
         let asksOnly = given.contains {
             ["-h", "--help", "--version"].contains($0) || $0.hasPrefix("--experimental-dump-help")
                 || $0.hasPrefix("--generate-completion-script")
+        }
+        if given.first == "agent", !asksOnly {
+            return try AgentSources.parse(given) { try parseAsRoot(given + $0) }
         }
         guard isServe && !asksOnly else { return try parseAsRoot(given) }
         return try OptionSources(commandLine: given).parse { try parseAsRoot(given + $0) }

@@ -102,6 +102,21 @@ enum AddressPattern: BitwiseCopyable {
     }
 }
 
+extension TransportAddress {
+    /// Reads `192.0.2.1:4433` or `[2001:db8::1]:4433`; an address with a zone is none.
+    init?(text: Span<UInt8>) {
+        var bytes: [UInt8] = []
+        for index in text.indices { bytes.append(text[index]) }
+        switch AddressPattern.readings(of: bytes[...]).first {
+        case .v4(let bits, .max, let port?):
+            self.init(ip: IPAddress(v4: bits), port: port)
+        case .v6(let ip, nil, let port?):
+            self.init(ip: ip, port: port)
+        default: return nil
+        }
+    }
+}
+
 extension IPAddress {
     /// Reads an IPv6 address in any of its forms with hexadecimal groups (RFC 4291 §2.2).
     init?(v6 text: ArraySlice<UInt8>) {

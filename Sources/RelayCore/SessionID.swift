@@ -66,7 +66,8 @@ func hexadecimalValue(of character: UInt8) -> UInt64? {
     }
 }
 
-private func hexadecimal(_ value: UInt64, digits: Int) -> String {
+/// The lower-case digits of a number, with zeros before it up to their count.
+func hexadecimal(_ value: UInt64, digits: Int) -> String {
     let text = String(value, radix: 16)
     return String(repeating: "0", count: max(0, digits - text.count)) + text
 }

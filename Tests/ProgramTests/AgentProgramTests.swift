@@ -30,15 +30,53 @@ import Testing
         try expectRefusal(["agent"] + relay + listen, "QUIC_RELAY_SESSION")
         try expectRefusal(
             ["agent"] + relay + id + listen + ["--session-file", "/dev/null"], "--session-file")
+        try expectRefusal(
+            Self.whole + ["--token", "x", "--token-file", "/dev/null"], "--token-file")
     }
 
     @Test(arguments: [
         ("--relay", "127.0.0.1:0"), ("--relay", ":1"), ("--listen", "localhost:1"),
         ("--listen", "127.0.0.1"), ("--listen", "::1:5556"), ("--forward", "127.0.0.1:0"),
         ("--wait-secs", "-1"), ("--session", "not-a-uuid"), ("--log-level", "loud"),
+        ("--token", "exp=1;mac=2"), ("--token-file", "/dev/null"), ("--token-file", "/nowhere"),
     ])
     func badValuesAreRefusedInOneLine(option: String, value: String) throws {
         try expectRefusal(Self.whole + ["\(option)=\(value)"], option)
+    }
+
+    @Test(arguments: [
+        ("QUIC_RELAY_WAIT_SECS", "x"), ("QUIC_RELAY_RECEIVE_BUFFER_BYTES", "1"),
+        ("QUIC_RELAY_LOG_LEVEL", "loud"), ("QUIC_RELAY_LOG_FORMAT", "xml"),
+        ("QUIC_RELAY_NO_OFFLOAD", "maybe"), ("QUIC_RELAY_TOKEN", "exp=1;mac=2"),
+    ])
+    func badVariablesAreNamed(variable: String, value: String) throws {
+        try expectRefusal(Self.whole, variable, environment: [variable: value])
+    }
+
+    @Test func theEnvironmentSetsEverything() throws {
+        let program = try Program(
+            ["agent"],
+            environment: [
+                "QUIC_RELAY_SESSION": Self.session, "QUIC_RELAY_LISTEN": "127.0.0.1:0",
+                "QUIC_RELAY_RELAY": "127.0.0.1:9, 127.0.0.1:10", "QUIC_RELAY_NO_OFFLOAD": "1",
+                "QUIC_RELAY_WAIT_SECS": "1", "QUIC_RELAY_LOG_FORMAT": "text",
+                "QUIC_RELAY_TOKEN": "exp=1;mac=\(String(repeating: "0", count: 64))",
+            ])
+        let started = try #require(program.nextLine().flatMap { LogLine($0) })
+        #expect(started["offload"] == "off")
+        let resolved = try #require(program.nextLine().flatMap { LogLine($0) })
+        #expect(resolved["addresses"] == "2")
+        #expect(try program.waitForEnd() == .exit(EX_UNAVAILABLE))
+    }
+
+    @Test func theCommandLineWinsOverTheEnvironment() throws {
+        let run = try Run(
+            Self.whole + ["--wait-secs", "1"],
+            environment: [
+                "QUIC_RELAY_WAIT_SECS": "86400", "QUIC_RELAY_FORWARD": "127.0.0.1:1",
+                "QUIC_RELAY_SESSION_FILE": "/nowhere", "QUIC_RELAY_RELAY": "no-such-name.invalid",
+            ])
+        #expect(run.ending == .exit(EX_UNAVAILABLE))
     }
 
     @Test func theSessionIsNeverShownWhole() throws {

@@ -12,6 +12,7 @@ struct TestAgent: ~Copyable {
 
     static let session = SessionID(high: 0x0011_2233_4455_6677, low: 0x8899_aabb_ccdd_eeff)
     static let registration = Array("REG:00112233-4455-6677-8899-aabbccddeeff\n".utf8)
+    static let peerKey = PeerKey(rawValue: 0x0123_4567_89ab_cdef)
     static let acknowledgement = Array("ACK\n".utf8)
     static let server = TransportAddress(ip: IPAddress(v4: 0x7f00_0001), port: 5_555)
 
@@ -37,7 +38,11 @@ struct TestAgent: ~Copyable {
     private(set) var opened: [TransportAddress] = []
     /// How often names were looked up.
     private(set) var resolutions = 0
-    /// When registrations left, in milliseconds since the start, and to which relay.
+    /// What every relay is known to speak when a socket is opened; nothing leaves that to it.
+    private let speaks: Negotiation.Version?
+    /// All lines that left since the last `takeLines`, and when.
+    private var lines: [(milliseconds: Int, text: String)] = []
+    /// When plain registrations left, in milliseconds since the start, and to which relay.
     private(set) var registrations: [(milliseconds: Int, relay: TransportAddress)] = []
     /// What was sent once more behind registrations.
     private(set) var evidence: [[UInt8]] = []
@@ -50,11 +55,16 @@ struct TestAgent: ~Copyable {
 
     init(
         _ program: AgentConfiguration.Program = .clients, relays: [TransportAddress]? = nil,
-        openErrno: Int32? = nil, unreachable: [TransportAddress] = []
+        openErrno: Int32? = nil, unreachable: [TransportAddress] = [],
+        speaks: Negotiation.Version? = .plain, token: RegistrationToken? = nil
     ) {
+        guard let key = TestAgent.peerKey else { preconditionFailure("it is not 0") }
         engine = AgentEngine(
-            configuration: AgentConfiguration(session: TestAgent.session, program: program),
+            configuration: AgentConfiguration(
+                session: TestAgent.session, program: program, peerKey: key,
+                token: token),
             secret: (17, 19), at: now)
+        self.speaks = speaks
         start = now
         if let relays { self.relays = relays }
         self.openErrno = openErrno
@@ -128,11 +138,14 @@ struct TestAgent: ~Copyable {
     /// Does what is due and what is asked for.
     mutating func work() {
         engine.advance(to: now, into: &plan)
-        for (number, outgoing) in send(through: .upstream).enumerated() {
-            if number > 0 {
+        for outgoing in send(through: .upstream) {
+            let text = String(decoding: outgoing.bytes, as: UTF8.self)
+            guard text.hasPrefix("REG:") || text.hasPrefix("BYE:") else {
                 evidence.append(outgoing.bytes)
-            } else {
-                #expect(outgoing.bytes == TestAgent.registration)
+                continue
+            }
+            lines.append((milliseconds, text))
+            if outgoing.bytes == TestAgent.registration {
                 registrations.append((milliseconds, outgoing.destination))
             }
         }
@@ -146,6 +159,7 @@ struct TestAgent: ~Copyable {
                     engine.upstreamFailed(errno: openErrno, at: now)
                 } else {
                     opened.append(address)
+                    if let speaks { engine.negotiation = Negotiation(speaks) }
                     engine.upstreamOpened(at: now)
                 }
             }
@@ -179,6 +193,53 @@ struct TestAgent: ~Copyable {
             fromProgram([0x40, 1, 2, 3])
             wait(milliseconds: 100)
         }
+    }
+
+    // MARK: Version 2
+
+    /// An agent at a relay that knows its key, after a round trip of 20 ms for each line.
+    static func boundByKey(
+        _ program: AgentConfiguration.Program = .clients, relays: [TransportAddress]? = nil,
+        token: RegistrationToken? = nil
+    ) -> TestAgent {
+        var agent = TestAgent(program, relays: relays, speaks: nil, token: token)
+        agent.wait(milliseconds: 20)
+        agent.answer("CHL:\(TestAgent.cookie(1))\n")
+        agent.wait(milliseconds: 20)
+        agent.answer("ACK;addr=198.51.100.9:4711\n")
+        _ = agent.events()
+        _ = agent.takeLines()
+        return agent
+    }
+
+    /// The digits of a cookie.
+    static func cookie(_ number: Int) -> String {
+        String(repeating: "0123456789abcde", count: 2) + "0\(number)"
+    }
+
+    /// A line with the key, without its end.
+    static func keyed(_ word: String = "REG", cookie: Int? = nil, more: String = "") -> String {
+        "\(word):\(session);peer=0123456789abcdef"
+            + (cookie.map { ";cookie=\(TestAgent.cookie($0))" } ?? "") + more
+    }
+
+    static let plain = "REG:\(session)"
+
+    /// Lets the relay say something; returns whether the agent took it for itself.
+    @discardableResult
+    mutating func answer(_ text: String) -> Bool {
+        let consumed = engine.flow(.upstream).consumed
+        fromRelay(Array(text.utf8))
+        return engine.flow(.upstream).consumed == consumed + 1
+    }
+
+    /// The lines that left since the last call, without their ends.
+    mutating func takeLines() -> [String] { takeTimedLines().map(\.text) }
+
+    /// The same with the milliseconds since the start.
+    mutating func takeTimedLines() -> [(milliseconds: Int, text: String)] {
+        defer { lines = [] }
+        return lines.map { ($0.milliseconds, String($0.text.dropLast())) }
     }
 
     // MARK: Outputs

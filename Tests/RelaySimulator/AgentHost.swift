@@ -20,9 +20,13 @@ struct AgentHost: ~Copyable {
     ) {
         program = TransportAddress(ip: IPAddress(v4: 0x7f00_0001), port: isServer ? 5_555 : 40_000)
         self.relays = relays
+        guard let key = PeerKey(rawValue: random.next() | 1) else {
+            preconditionFailure("it is not 0")
+        }
         engine = AgentEngine(
             configuration: AgentConfiguration(
-                session: session, program: isServer ? .server(program) : .clients),
+                session: session, program: isServer ? .server(program) : .clients,
+                peerKey: key),
             secret: (random.next(), random.next()), at: now)
     }
 
@@ -51,6 +55,9 @@ struct AgentHost: ~Copyable {
         } while engine.nextDeadline <= now
         return sent
     }
+
+    /// Ends it; `engine.isGone` tells when it is done.
+    mutating func leave(at now: Instant) { engine.leave(at: now) }
 
     /// Tells it that its machine has another address.
     mutating func changeNetwork(at now: Instant) { engine.networkChanged(.address, at: now) }

@@ -12,7 +12,7 @@ final class AgentWorld {
         var serverSends = true
     }
 
-    enum Role: Int {
+    enum Role: Int, Sendable {
         case server, client
     }
 
@@ -150,6 +150,47 @@ final class AgentWorld {
         if isConnected { noteGap() }
     }
 
+    /// Ends an agent; says whether it is done in a second.
+    func leave(_ role: Role) -> Bool {
+        withAgent(role) { $0.leave(at: now) }
+        work(role)
+        run(milliseconds: 1_000)
+        return withAgent(role) { $0.engine.isGone }
+    }
+
+    /// Whether an agent's relay knows it by its key.
+    func isBoundByKey(_ role: Role) -> Bool {
+        withAgent(role) { agent in
+            let snapshot = agent.engine.snapshot()
+            return snapshot.isRegistered && snapshot.isBoundByKey
+        }
+    }
+
+    /// Whether the relay sees an agent where it says that it does.
+    func isSeenRightly(_ role: Role) -> Bool {
+        let seen = withAgent(role) { $0.engine.snapshot().reflexive }
+        let port = withAgent(role) { $0.port }
+        let inside = nats[role.rawValue].inbound(seen, local: 0, at: now)
+        return seen.ip == nats[role.rawValue].ip && inside?.port == port
+    }
+
+    /// How many sessions a relay has.
+    func sessions(at relay: Int) -> Int {
+        var count = 0
+        withRelay(relay) {
+            let totals = $0.engine.currentTotals(at: now)
+            count = totals.waitingSessions + totals.pairedSessions
+        }
+        return count
+    }
+
+    /// Whether a relay has two peers together.
+    func isPaired(at relay: Int) -> Bool {
+        var isPaired = false
+        withRelay(relay) { isPaired = $0.engine.currentTotals(at: now).pairedSessions > 0 }
+        return isPaired
+    }
+
     /// What happened to an agent since the last call.
     func events(of role: Role) -> [AgentEvent] { withAgent(role) { $0.drainEvents() } }
 
@@ -239,7 +280,9 @@ final class AgentWorld {
             let role = Role(rawValue: number)
         else { return }
         // A socket that was replaced is closed.
-        guard withAgent(role, { $0.port }) == inside.port else { return }
+        guard withAgent(role, { $0.port }) == inside.port,
+            withAgent(role, { !$0.engine.isGone })
+        else { return }
         let datagrams = withAgent(role) { $0.receive(bytes, from: source, at: now) }
         work(role)
         for datagram in datagrams { programReceives(datagram, role) }

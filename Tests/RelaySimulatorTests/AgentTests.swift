@@ -63,6 +63,73 @@ import Testing
     }
 
     @Test(arguments: seeds)
+    func bothAreKnownByTheirKeysWhereverTheyGo(_ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init())
+        let roles = [AgentWorld.Role.server, .client]
+        world.run(seconds: 3)
+        for step in 0..<6 {
+            let role = roles[step % 2]
+            if step < 4 {
+                world.rebind(role, movesAddress: step > 1)
+            } else {
+                world.changeNetwork(role)
+            }
+            // The side that sends learns of its new address with the next keep-alive only.
+            world.run(seconds: 4)
+            #expect(world.isBoundByKey(role), "seed \(seed), step \(step)")
+            if role == world.receiver || step > 3 {
+                #expect(world.isSeenRightly(role), "seed \(seed), step \(step)")
+            }
+            #expect(world.sessions(at: 0) == 1, "seed \(seed), step \(step)")
+        }
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: seeds)
+    func aRelayWithOtherSecretsGetsItsOwnCookies(_ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init(lossPerMille: 100))
+        world.run(seconds: 5)
+        for step in 0..<3 {
+            world.restart(relay: 0)
+            world.run(seconds: 8)
+            for role in [AgentWorld.Role.server, .client] {
+                #expect(world.isBoundByKey(role), "seed \(seed), step \(step), \(role)")
+            }
+            let before = world.delivered
+            world.run(seconds: 2)
+            #expect(world.delivered > before + 50, "seed \(seed), step \(step)")
+        }
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: [(AgentWorld.Role.server, UInt64(1)), (.client, 2)])
+    func theSessionEndsWithEitherAgent(_ role: AgentWorld.Role, _ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init())
+        // Longer than any cookie is good for, with traffic that is kept alive by itself.
+        world.run(seconds: 250)
+        #expect(world.sessions(at: 0) == 1, "seed \(seed)")
+        world.rebind(role)
+        #expect(world.leave(role), "seed \(seed)")
+        // The other one registers again, and waits alone.
+        world.run(seconds: 3)
+        #expect(world.sessions(at: 0) == 1, "seed \(seed)")
+        #expect(world.isPaired(at: 0) == false, "seed \(seed)")
+        #expect(world.leave(role == .server ? .client : .server), "seed \(seed)")
+        #expect(world.sessions(at: 0) == 0, "seed \(seed)")
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: seeds)
+    func theEndIsAnnouncedThroughLossOrDoneWithoutInASecond(_ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init(lossPerMille: 200))
+        world.run(seconds: 10)
+        #expect(world.leave(.client), "seed \(seed)")
+        world.shutDown(relay: 0)
+        #expect(world.leave(.server), "seed \(seed)")
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: seeds)
     func anotherNetworkIsUsedAtOnce(_ seed: UInt64) {
         let world = AgentWorld(seed: seed, .init())
         world.run(seconds: 3)

@@ -17,6 +17,28 @@ import Testing
             .init(relays: [name], session: Self.session, program: program))
     }
 
+    /// The next line that an agent says to a socket that plays the relay.
+    private func line(at relay: TestSocket) throws -> (text: String, source: TransportAddress) {
+        let datagram = try #require(relay.receive())
+        return (String(decoding: datagram.bytes, as: UTF8.self), datagram.source)
+    }
+
+    /// Registers an agent by its key, as a relay does. Returns its last line and where it is.
+    private func register(
+        at relay: TestSocket
+    ) throws -> (text: String, source: TransportAddress) {
+        let plain = try line(at: relay)
+        #expect(plain.text == "REG:\(Self.session)\n")
+        let keyed = try line(at: relay)
+        #expect(keyed.text.hasPrefix("REG:\(Self.session);peer="))
+        let cookie = "00112233445566778899aabbccddeeff"
+        relay.send(Array("CHL:\(cookie)\n".utf8), to: keyed.source)
+        let proof = try line(at: relay)
+        #expect(proof.text == keyed.text.dropLast() + ";cookie=\(cookie)\n")
+        relay.send(Array("ACK;addr=\(proof.source)\n".utf8), to: proof.source)
+        return proof
+    }
+
     /// Whether something happens in time.
     private func hasEvent(_ agent: AgentService) -> Bool {
         var file = pollfd(fd: agent.descriptor, events: Int16(POLLIN), revents: 0)
@@ -35,9 +57,7 @@ import Testing
         let program = try TestSocket(ip)
         let agent = try start(relay.address, try listening(ip))
         defer { agent.stop() }
-        let registration = try #require(relay.receive())
-        #expect(registration.bytes == registrationLine(Self.session))
-        relay.send(Array("ACK\n".utf8), to: registration.source)
+        let registration = try register(at: relay)
         program.send([0x40, 1, 2], to: agent.localAddress, ecn: 2)
         let request = try #require(relay.receive())
         #expect(request.bytes == [0x40, 1, 2])
@@ -50,12 +70,40 @@ import Testing
         #expect(answer.source == agent.localAddress)
     }
 
+    @Test func theSessionEndsWithTheAgent() throws {
+        let relay = try TestSocket("127.0.0.1")
+        let agent = try start(relay.address, try listening("127.0.0.1"))
+        let registration = try register(at: relay)
+        while !agent.snapshot.isBoundByKey { try #require(hasEvent(agent)) }
+        let thread = try SystemThread(name: "stop") { agent.stop() }
+        let farewell = try line(at: relay)
+        #expect(farewell.text == "BYE:" + registration.text.dropFirst(4))
+        relay.send(Array("ACK\n".utf8), to: farewell.source)
+        thread.join()
+        #expect(agent.snapshot.upstream.consumed == 3)
+    }
+
+    @Test func anotherTokenIsTakenWhileItRuns() throws {
+        let relay = try TestSocket("127.0.0.1")
+        let agent = try start(relay.address, try listening("127.0.0.1"))
+        defer { agent.stop() }
+        _ = try line(at: relay)
+        let keyed = try line(at: relay)
+        relay.send(Array("CHL:\(String(repeating: "0", count: 32))\n".utf8), to: keyed.source)
+        _ = try line(at: relay)
+        relay.send(Array("ERR:auth\n".utf8), to: keyed.source)
+        while agent.snapshot.refusal != .auth { try #require(hasEvent(agent)) }
+        let text = "exp=1;mac=\(String(repeating: "a1", count: 32))"
+        agent.renewToken(try #require(RegistrationToken(text)))
+        #expect(try line(at: relay).text.hasSuffix(";\(text)\n"))
+    }
+
     @Test func aServerIsReachedFromOneAddressOfOurs() throws {
         let relay = try TestSocket("127.0.0.1")
         let server = try TestSocket("127.0.0.1")
         let agent = try start(relay.address, .forward(server.address))
         defer { agent.stop() }
-        let registration = try #require(relay.receive())
+        let registration = try register(at: relay)
         relay.send([0x40, 3], to: registration.source)
         let request = try #require(server.receive())
         #expect(request.source == agent.localAddress)
@@ -68,7 +116,7 @@ import Testing
         let program = try TestSocket("127.0.0.1")
         let agent = try start(relay.address, try listening("0.0.0.0"))
         defer { agent.stop() }
-        let registration = try #require(relay.receive())
+        let registration = try register(at: relay)
         let asked = TransportAddress(
             ip: try #require(IPAddress("127.0.0.9")), port: agent.localAddress.port)
         program.send([0x40, 1], to: asked)
@@ -81,14 +129,13 @@ import Testing
         let relay = try TestSocket("127.0.0.1")
         let agent = try start(relay.address, try listening("127.0.0.1"))
         defer { agent.stop() }
-        let registration = try #require(relay.receive())
-        relay.send(Array("ACK\n".utf8), to: registration.source)
+        _ = try register(at: relay)
         var names: [String] = []
         while !names.contains("registered") {
             try #require(hasEvent(agent), "no event comes")
             names += agent.takeEvents().events.map(\.event.name)
         }
-        #expect(names == ["relays_resolved", "registered"])
+        #expect(names == ["relays_resolved", "address_seen", "registered"])
     }
 
     @Test func namesThatStandForNothingAreHopeless() throws {
@@ -128,12 +175,13 @@ import Testing
         try text.write(toFile: path, atomically: false, encoding: .utf8)
         defer { _ = unsafe unlink(path) }
         let expected = SessionID("0d5a2f0e-6c1b-4d7e-9f39-5a1c37ad5b10")
-        #expect(try SessionFile.session(path: path) == (isSession ? expected : nil))
+        let word = try SecretFile.word(path: path)
+        #expect(word.flatMap { SessionID($0) } == (isSession ? expected : nil))
     }
 
     @Test func aSessionFileThatIsNotThereSaysSo() {
         let error = #expect(throws: SystemError.self) {
-            try SessionFile.session(path: "/nowhere/at/all")
+            try SecretFile.word(path: "/nowhere/at/all")
         }
         #expect(error?.errno.code == ENOENT)
     }

@@ -18,9 +18,10 @@ struct ScriptedAgent: ~Copyable {
     private var cursor: UInt64 = 0
 
     init(_ program: AgentConfiguration.Program = .server(ScriptedAgent.server)) {
+        guard let key = PeerKey(rawValue: 3) else { preconditionFailure("it is not 0") }
         let engine = AgentEngine(
             configuration: AgentConfiguration(
-                session: SessionID(high: 1, low: 2), program: program),
+                session: SessionID(high: 1, low: 2), program: program, peerKey: key),
             secret: (3, 5), at: now)
         worker = AgentWorker(
             local: AgentPort(

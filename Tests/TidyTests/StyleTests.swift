@@ -15,7 +15,7 @@ struct StyleTests {
         // System calls.
         "Sources/Relay/Admission/AdmissionFilter.swift",
         "Sources/Relay/Agent/AgentConsole.swift", "Sources/Relay/Agent/AgentLoop.swift",
-        "Sources/Relay/Agent/SessionFile.swift", "Sources/Relay/Agent/RelayResolver.swift",
+        "Sources/Relay/Agent/SecretFile.swift", "Sources/Relay/Agent/RelayResolver.swift",
         "Sources/Relay/Agent/WakeDescriptor.swift",
         "Sources/Relay/Configuration/ConfigurationFile.swift",
         "Sources/Relay/Configuration/Reload.swift",

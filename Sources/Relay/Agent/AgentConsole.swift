@@ -13,7 +13,9 @@ public struct AgentConsole: ~Copyable {
         case unreachable(String)
         /// This machine has no way to any relay, or nobody who knows the relays' names.
         case noNetwork(String)
-        /// The system does not let it send.
+        /// The relay refuses the session for now.
+        case refusedForNow(String)
+        /// The system does not let it send, or the relay does not let it join.
         case forbidden(String)
     }
 
@@ -32,22 +34,26 @@ public struct AgentConsole: ~Copyable {
     private var summarized: UInt64 = 0
     /// What last kept the agent from registering.
     private var trouble: Trouble?
+    private var token: TokenSource
 
     private enum Trouble {
         case network(Int32)
         case names
         case forbidden(Int32)
+        case refusal(TransportAddress, RegistrationRefusal)
     }
 
     /// Watches an agent that runs. With `patienceSeconds` above 0 it ends when there has been no
     /// registration for so long. `statusDescriptor` is the terminal for the status line, if one is
     /// wanted.
     public init(
-        _ service: AgentService, session: SessionID, signals: consuming SignalDescriptor,
-        logger: Logger, logLevel: LogLevel, patienceSeconds: Int, statusDescriptor: Int32?
+        _ service: AgentService, session: SessionID, token: TokenSource,
+        signals: consuming SignalDescriptor, logger: Logger, logLevel: LogLevel,
+        patienceSeconds: Int, statusDescriptor: Int32?
     ) {
         self.service = service
         self.session = session
+        self.token = token
         self.signals = signals
         patienceNanoseconds = UInt64(patienceSeconds) * Nanoseconds.perSecond
         self.logger = logger
@@ -95,7 +101,14 @@ public struct AgentConsole: ~Copyable {
     }
 
     /// Why to end by itself, if there is a reason.
-    private func ending(_ snapshot: AgentSnapshot, at now: Instant) -> Ending? {
+    private mutating func ending(_ snapshot: AgentSnapshot, at now: Instant) -> Ending? {
+        if case .refusal(let relay, let reason) = trouble, reason.isFinal {
+            guard reason == .auth, let fresh = token.renewed() else {
+                return .forbidden(AgentConsole.explanation(of: reason, by: relay, token))
+            }
+            service.renewToken(fresh)
+            trouble = nil
+        }
         if service.isHopeless, !snapshot.wasRegistered {
             return .unreachable("no relay of that name is known")
         }
@@ -110,8 +123,28 @@ public struct AgentConsole: ~Copyable {
             return .noNetwork("the relays' names could not be looked up for \(seconds) s")
         case .forbidden(let code):
             return .forbidden("the system does not let us send: \(Errno(code: code))")
+        case .refusal(let relay, let reason):
+            return .refusedForNow(AgentConsole.explanation(of: reason, by: relay, token))
         case nil:
             return .unreachable("no relay has acknowledged the registration for \(seconds) s")
+        }
+    }
+
+    /// Why a relay does not let the agent join.
+    private static func explanation(
+        of reason: RegistrationRefusal, by relay: TransportAddress, _ token: TokenSource
+    ) -> String {
+        switch reason {
+        case .full: "two other peers are in the session at \(relay)"
+        case .limit: "a limit of the relay \(relay) is reached"
+        case .draining: "the relay \(relay) takes no new sessions, as it is going to end"
+        case .evicted: "an operator of the relay \(relay) has ended the session"
+        case .auth:
+            switch token.state {
+            case .missing: "the relay \(relay) wants a token: --token or --token-file"
+            case .expired: "the relay \(relay) refuses the token, which has expired"
+            case .given: "the relay \(relay) refuses the token"
+            }
         }
     }
 
@@ -132,6 +165,8 @@ public struct AgentConsole: ~Copyable {
     private mutating func note(_ event: AgentEvent) {
         switch event {
         case .registered, .relayRefuses: trouble = nil
+        case .registrationRefused(let relay, let reason): trouble = .refusal(relay, reason)
+        case .relaySilent: if case .refusal = trouble { trouble = nil }
         case .upstreamFailed(_, let code): trouble = .network(code)
         case .relaysNotResolved: trouble = .names
         case .relaysResolved: if case .names = trouble { trouble = nil }
@@ -178,6 +213,7 @@ public struct AgentConsole: ~Copyable {
             "registered": snapshot.isRegistered ? "yes" : "no", "relay": "\(snapshot.relay)",
             "registrations": "\(snapshot.registrations)", "programs": "\(snapshot.programs)",
         ]
+        if snapshot.reflexive != .none { fields["seen_as"] = "\(snapshot.reflexive)" }
         if snapshot.evidenceShown > 0 { fields["evidence_shown"] = "\(snapshot.evidenceShown)" }
         for (leg, flow) in [("upstream", snapshot.upstream), ("local", snapshot.local)] {
             fields["\(leg)_received"] = "\(flow.received.datagrams)"
@@ -201,7 +237,10 @@ extension AgentEvent {
             ["relay": "\(relay)", "rtt_ms": milliseconds(roundTrip)]
         case .relaySilent(let relay, let nanoseconds):
             ["relay": "\(relay)", "secs": "\(nanoseconds / Nanoseconds.perSecond)"]
-        case .relayRefuses(let relay): ["relay": "\(relay)"]
+        case .relayRefuses(let relay), .relayIsOlder(let relay): ["relay": "\(relay)"]
+        case .addressSeen(let address): ["address": "\(address)"]
+        case .registrationRefused(let relay, let reason):
+            ["relay": "\(relay)", "reason": reason.name]
         case .relayChanged(let from, let to): ["from": "\(from)", "to": "\(to)"]
         case .networkChanged(let cause): ["cause": cause.name]
         case .upstreamFailed(let relay, let code):

@@ -54,15 +54,26 @@ struct AgentLoop: ~Copyable {
             isConnected = true
         }
         let engine = AgentEngine(
-            configuration: AgentConfiguration(session: configuration.session, program: program),
+            configuration: AgentConfiguration(
+                session: configuration.session, program: program,
+                peerKey: AgentLoop.makeKey(&random),
+                token: configuration.token),
             secret: (random.next(), random.next()), at: MonotonicClock.now())
         worker = AgentWorker(
             local: AgentPort(local, isConnected: isConnected), engine: engine)
     }
 
-    /// Works until the end is asked for.
+    private static func makeKey(_ random: inout SystemRandomNumberGenerator) -> PeerKey {
+        while true {
+            // All but one of 2^64 numbers are keys.
+            if let key = PeerKey(rawValue: random.next()) { return key }
+        }
+    }
+
+    /// Works until the end is asked for, and has been announced.
     mutating func run() {
-        while !mailbox.isStopWanted {
+        var isLeaving = false
+        while !worker.engine.isGone {
             wait()
             let now = MonotonicClock.now()
             if files[File.local].revents != 0 { turn(.local, at: now) }
@@ -70,6 +81,11 @@ struct AgentLoop: ~Copyable {
             if files[File.wake].revents != 0 { takeAnswer(at: now) }
             if files[File.routes].revents != 0 { routes.note(at: now) }
             if routes.takeChange(at: now) { lookAtRoutes(at: now) }
+            if mailbox.isStopWanted, !isLeaving {
+                isLeaving = true
+                worker.engine.leave(at: now)
+            }
+            if let token = mailbox.takeToken() { worker.engine.renewToken(token, at: now) }
             worker.advance(to: now)
             while let request = worker.engine.nextRequest() { answer(request, at: now) }
             publish(at: now)

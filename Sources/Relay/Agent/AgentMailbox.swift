@@ -14,10 +14,12 @@ final class AgentMailbox: Sendable {
         var lost = 0
         var snapshot = AgentSnapshot()
         var isHopeless = false
+        var token: RegistrationToken?
     }
 
     private let letters: Mutex<Letters>
     private let wantsStop = Atomic(false)
+    private let hasToken = Atomic(false)
     /// Readable when there are events.
     let notice: WakeDescriptor
 
@@ -56,7 +58,22 @@ final class AgentMailbox: Sendable {
         return isDone != nil
     }
 
+    /// A token that was brought, once; while somebody has the lock, in a later turn.
+    func takeToken() -> RegistrationToken? {
+        // A hint alone: the token lies behind the lock.
+        guard hasToken.load(ordering: .relaxed) else { return nil }
+        let taken: RegistrationToken?? = letters.withLockIfAvailable { $0.token.take() }
+        guard let taken else { return nil }
+        hasToken.store(false, ordering: .relaxed)
+        return taken
+    }
+
     // MARK: The others' side
+
+    func renewToken(_ token: RegistrationToken) {
+        letters.withLock { $0.token = token }
+        hasToken.store(true, ordering: .relaxed)
+    }
 
     func requestStop() { wantsStop.store(true, ordering: .relaxed) }
 

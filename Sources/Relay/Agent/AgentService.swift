@@ -19,6 +19,8 @@ public final class AgentService: Sendable {
         public var session: SessionID
         /// The program beside the agent.
         public var program: Program
+        /// What lets the peer in at a relay that asks for it.
+        public var token: RegistrationToken?
         /// Whether trains are received and sent as such (UDP_GRO, UDP_SEGMENT).
         public var usesOffload: Bool
         /// What both receive buffers should hold, in bytes.
@@ -26,12 +28,14 @@ public final class AgentService: Sendable {
 
         /// Describes an agent.
         public init(
-            relays: [HostName], session: SessionID, program: Program, usesOffload: Bool = true,
+            relays: [HostName], session: SessionID, program: Program,
+            token: RegistrationToken? = nil, usesOffload: Bool = true,
             receiveBufferBytes: Int = Setting.receiveBuffer.defaultValue
         ) {
             self.relays = relays
             self.session = session
             self.program = program
+            self.token = token
             self.usesOffload = usesOffload
             self.receiveBufferBytes = receiveBufferBytes
         }
@@ -118,7 +122,14 @@ public final class AgentService: Sendable {
     /// more than 1,024 waited.
     public func takeEvents() -> (events: [Event], lost: Int) { mailbox.take() }
 
-    /// Ends the agent and waits until its last batch is sent. To be called once.
+    /// Lets the agent register with another token.
+    public func renewToken(_ token: RegistrationToken) {
+        mailbox.renewToken(token)
+        wake.wake()
+    }
+
+    /// Ends the agent, and its session at a relay that knows how, and waits until its last batch is
+    /// sent: for a second at the most. To be called once.
     public func stop() {
         mailbox.requestStop()
         wake.wake()

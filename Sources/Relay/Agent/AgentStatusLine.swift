@@ -40,7 +40,10 @@ struct AgentStatusLine {
         if snapshot.relay == .none {
             parts.append("looking up the relay")
         } else if snapshot.isRegistered {
-            parts.append("registered with \(snapshot.relay)")
+            let place = snapshot.reflexive == .none ? "" : " as \(snapshot.reflexive)"
+            parts.append("registered with \(snapshot.relay)\(place)")
+        } else if let refusal = snapshot.refusal {
+            parts.append("refused by \(snapshot.relay): \(refusal.name)")
         } else {
             let since = snapshot.unregisteredSince ?? now
             let seconds = now.nanoseconds(since: since) / Nanoseconds.perSecond

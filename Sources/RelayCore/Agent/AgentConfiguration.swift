@@ -12,11 +12,20 @@ public struct AgentConfiguration: Sendable {
     public let session: SessionID
     /// The program beside the agent.
     public let program: Program
+    /// By which a relay knows this peer at whatever address. Whoever knows it and the session id
+    /// can take the peer's place: it must be unpredictable, and not be used again.
+    public let peerKey: PeerKey
+    /// What lets the peer in at a relay that asks for it.
+    public let token: RegistrationToken?
 
     /// Describes an agent.
-    public init(session: SessionID, program: Program) {
+    public init(
+        session: SessionID, program: Program, peerKey: PeerKey, token: RegistrationToken? = nil
+    ) {
         self.session = session
         self.program = program
+        self.peerKey = peerKey
+        self.token = token
     }
 }
 

@@ -51,7 +51,7 @@ public struct AgentFlow: BitwiseCopyable, Sendable {
     public internal(set) var received = Volume()
     /// Datagrams that were handed to the system at the other socket.
     public internal(set) var forwarded = Volume()
-    /// Acknowledgements of the relay, which were for the agent itself.
+    /// Answers of the relay, which were for the agent itself.
     public internal(set) var consumed: UInt64 = 0
     private var drops = InlineArray<8, UInt64>(repeating: 0)
 

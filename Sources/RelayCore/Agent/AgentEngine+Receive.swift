@@ -35,9 +35,9 @@ extension AgentEngine {
             let unsent = Int(run.unsentDatagrams)
             let sent = Int(run.datagramCount) - unsent
             if run.isReply {
-                // The registration comes first, then what shows whose it is.
-                if number == 0 {
-                    registrations += UInt64(sent)
+                // Lines come first, then what shows whose they are.
+                if number < plannedLines {
+                    if !isLeaving { registrations += UInt64(sent) }
                 } else {
                     evidenceShown += UInt64(sent)
                 }
@@ -107,7 +107,7 @@ extension AgentEngine {
         }
         relayHeardAt = now
         let whole = TransmitPlan.Portion(arrival, slot: slot)
-        if schedule.expectsAcknowledgement(at: now), arrival.mayHoldAcknowledgement {
+        if expectsAnswer(at: now), arrival.mayHoldAnswer {
             for datagram in whole.datagrams {
                 receiveSmall(datagram, of: batch, into: &plan, at: now)
             }
@@ -116,16 +116,15 @@ extension AgentEngine {
         }
     }
 
-    /// Takes an acknowledgement for the agent itself, while one is awaited, and forwards the rest.
+    /// Takes what the relay says to the agent itself while that is awaited; forwards the rest.
     private mutating func receiveSmall(
         _ datagram: TransmitPlan.Portion, of batch: borrowing ReceiveBatch,
         into plan: inout TransmitPlan, at now: Instant
     ) {
         let bytes = batch.bytes(
             slot: datagram.slot, offset: datagram.offset, length: datagram.length)
-        if schedule.expectsAcknowledgement(at: now), Registration.isAcknowledgement(bytes) {
+        if expectsAnswer(at: now), let answer = RelayAnswer(bytes), take(answer, at: now) {
             upstreamFlow.consumed += 1
-            acknowledged(at: now)
         } else {
             forwardInward(datagram, of: batch, into: &plan, at: now)
         }
@@ -238,21 +237,13 @@ extension AgentEngine {
     }
 }
 
-extension Registration {
-    /// Whether a datagram is exactly the answer to a registration.
-    static func isAcknowledgement(_ datagram: Span<UInt8>) -> Bool {
-        datagram.count == 4 && datagram[0] == UInt8(ascii: "A")
-            && datagram[1] == UInt8(ascii: "C") && datagram[2] == UInt8(ascii: "K")
-            && datagram[3] == UInt8(ascii: "\n")
-    }
-}
-
 extension Arrival {
-    /// Whether a datagram of the slot is as long as an acknowledgement. In a train only the last
-    /// one can differ in length from the first.
-    fileprivate var mayHoldAcknowledgement: Bool {
-        guard isTrain else { return length == 4 }
-        return segmentLength == 4 || length % UInt32(segmentLength) == 4
+    /// Whether a datagram of the slot is as long as an answer of the relay. In a train only the
+    /// last one can differ in length from the first.
+    fileprivate var mayHoldAnswer: Bool {
+        guard isTrain else { return RelayAnswer.lengths.contains(Int(length)) }
+        return RelayAnswer.lengths.contains(Int(segmentLength))
+            || RelayAnswer.lengths.contains(Int(length % UInt32(segmentLength)))
     }
 }
 

@@ -26,14 +26,25 @@ extension AgentEngine {
 
     private mutating func take(_ addresses: ArraySlice<TransportAddress>, at now: Instant) {
         var isNew = addresses.count != relayCount
+        rememberVersion(negotiation.version)
         relayIndex = -1
+        var taken = InlineArray<16, KnownRelay>(repeating: KnownRelay())
         for (index, address) in addresses.enumerated() {
-            if relays[index] != address { isNew = true }
-            relays[index] = address
+            if relays[index].address != address { isNew = true }
+            taken[index].address = address
+            for known in 0..<relayCount where relays[known].address == address {
+                taken[index].version = relays[known].version
+            }
             if address == relay.address { relayIndex = index }
         }
+        for index in 0..<addresses.count { relays[index] = taken[index] }
         relayCount = addresses.count
         if isNew { log.record(.relaysResolved(count: relayCount), at: now) }
+    }
+
+    /// Remembers what the present relay speaks.
+    private mutating func rememberVersion(_ version: Negotiation.Version) {
+        if relayIndex >= 0 { relays[relayIndex].version = version }
     }
 
     /// Notes that there is a new socket towards the relay that was asked for: it registers at once.
@@ -41,6 +52,8 @@ extension AgentEngine {
         upstream = .open
         isMoving = wasRegistered
         schedule = RegistrationSchedule(at: now)
+        negotiation = Negotiation(negotiation.version)
+        lines.take(Cookie?.none)
         relayHeardAt = .origin
         isRegistered = false
         unregisteredSince = unregisteredSince ?? now
@@ -91,6 +104,8 @@ extension AgentEngine {
         case .upstream:
             if !isRelayRefusing { log.record(.relayRefuses(relay.address), at: now) }
             isRelayRefusing = true
+            // Nobody is there who could confirm the end.
+            farewell = nil
             schedule.hasten(at: now)
         case .local:
             if !isServerRefusing { log.record(.serverRefuses(server.address), at: now) }
@@ -103,12 +118,12 @@ extension AgentEngine {
     /// When another relay is tried unless this one answers. What comes from it is an answer, too: a
     /// relay that forwards is not left because it does not acknowledge.
     var giveUpAt: Instant? {
-        guard relay.address != .none else { return nil }
+        guard relay.address != .none, !isBarred else { return nil }
         let since: Instant
         switch upstream {
         case .open:
             guard let awaited = schedule.awaitedSince else { return nil }
-            since = max(awaited, relayHeardAt)
+            since = max(awaited, relayHeardAt, refusedUntil)
         case .closed, .opening:
             // Our own network is gone. To leave a relay for that would be to leave the partner.
             guard !hasServed else { return nil }
@@ -122,6 +137,12 @@ extension AgentEngine {
     /// The plan is to be sent and settled like one that `receive` filled.
     public mutating func advance(to now: Instant, into plan: inout TransmitPlan) {
         plan.begin()
+        plannedLines = 0
+        if isLeaving {
+            sayFarewell(into: &plan, at: now)
+            if now >= tickAt { tick(at: now) }
+            return
+        }
         if let giveUpAt, now >= giveUpAt { moveOn(at: now) }
         if let resolveDueAt, now >= resolveDueAt {
             self.resolveDueAt = nil
@@ -135,19 +156,8 @@ extension AgentEngine {
             upstream = .opening
             wantsUpstream = true
         }
-        if upstream == .open, now >= schedule.dueAt { register(into: &plan, at: now) }
+        if upstream == .open, !isBarred, now >= schedule.dueAt { register(into: &plan, at: now) }
         if now >= tickAt { tick(at: now) }
-    }
-
-    private mutating func register(into plan: inout TransmitPlan, at now: Instant) {
-        _ = plan.reply(line.span(0..<line.count), to: relay.address, from: .any)
-        schedule.registered(at: now)
-        // Sent again only where a registration alone has not been or may not be enough.
-        guard evidence.length > 0, isMoving || schedule.isRepeated else { return }
-        for _ in 0..<Evidence.copies {
-            _ = plan.reply(
-                evidence.bytes.span(0..<evidence.length), to: relay.address, from: .any)
-        }
     }
 
     /// Leaves a relay that does not answer for the next one, and has the names looked up anew.
@@ -161,20 +171,27 @@ extension AgentEngine {
                 now, resolvedAt.advanced(byNanoseconds: AgentEngine.firstResolveRetryNanoseconds))
         }
         if relayIndex + 1 >= relayCount { round += 1 }
+        // What comes back may be another program, which the plain line serves in any case.
+        negotiation = Negotiation(.unknown)
         choose(relayIndex + 1 < relayCount ? relayIndex + 1 : 0, at: now)
     }
 
     /// Takes the relay with a number, through a new socket.
-    private mutating func choose(_ index: Int, at now: Instant) {
+    mutating func choose(_ index: Int, at now: Instant) {
         let former = relay.address
+        rememberVersion(negotiation.version)
         relayIndex = index
-        relay.address = relays[index]
+        relay.address = relays[index].address
+        negotiation = Negotiation(relays[index].version)
         if former != .none, former != relay.address {
             log.record(.relayChanged(from: former, to: relay.address), at: now)
         }
         isRegistered = false
         hasServed = false
         isRelayRefusing = false
+        refusal = nil
+        refusedUntil = .origin
+        reflexive = .none
         unregisteredSince = unregisteredSince ?? now
         roundTripNanoseconds = 0
         triedSince = now
@@ -182,21 +199,6 @@ extension AgentEngine {
         wantsUpstream = false
         openDueAt = now
         openRetryNanoseconds = AgentEngine.firstOpenRetryNanoseconds
-    }
-
-    /// Notes that the relay acknowledged a registration.
-    mutating func acknowledged(at now: Instant) {
-        if let roundTrip = schedule.acknowledged(at: now) { roundTripNanoseconds = roundTrip }
-        round = 0
-        isMoving = false
-        isRelayRefusing = false
-        unregisteredSince = nil
-        wasRegistered = true
-        hasServed = true
-        guard !isRegistered else { return }
-        isRegistered = true
-        log.record(
-            .registered(relay.address, roundTripNanoseconds: roundTripNanoseconds), at: now)
     }
 
     private mutating func tick(at now: Instant) {

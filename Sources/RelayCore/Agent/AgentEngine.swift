@@ -15,7 +15,7 @@ public enum AgentRequest: Equatable, Sendable {
 /// - **Getters** read: `flow(_:)`, `nextDeadline`, `snapshot()`.
 /// - **Inputs** take what happened, with the time at which it did: `receive` a batch from one of
 ///   its two legs, `settle` a plan after it was sent, `advance` the clock, and what the system
-///   told: `relaysResolved`, `upstreamOpened`, `networkChanged`, …
+///   told: `relaysResolved`, `upstreamOpened`, `networkChanged`, … `leave` begins the end.
 /// - **Outputs** are drained after inputs: the `TransmitPlan` for the other leg that `receive`
 ///   fills, the one for the upstream leg that `advance` fills with a registration, then
 ///   `nextRequest()` and `nextEvent(after:)`.
@@ -53,6 +53,13 @@ public struct AgentEngine: ~Copyable {
         case open
     }
 
+    /// One of the relays that can be used.
+    struct KnownRelay: BitwiseCopyable {
+        var address = TransportAddress.none
+        /// What it spoke when it was last used.
+        var version = Negotiation.Version.unknown
+    }
+
     /// One place that everything goes to.
     struct Target: BitwiseCopyable, RunTarget {
         var address = TransportAddress.none
@@ -63,9 +70,9 @@ public struct AgentEngine: ~Copyable {
 
     /// What the agent was told at the start.
     public let configuration: AgentConfiguration
-    let line: FixedStorage<UInt8>
+    var lines: PeerLines
 
-    var relays = FixedStorage<TransportAddress>(count: relayLimit, repeating: .none)
+    var relays = FixedStorage<KnownRelay>(count: relayLimit, repeating: KnownRelay())
     var relayCount = 0
     /// The place of the present relay in the list; -1 if it is not in it any more.
     var relayIndex = -1
@@ -74,6 +81,9 @@ public struct AgentEngine: ~Copyable {
     var relay = Target()
     var upstream = Upstream.closed
     var schedule: RegistrationSchedule
+    var negotiation = Negotiation(.unknown)
+    /// Lines of the agent's own in the plan for the upstream leg; evidence may stand behind them.
+    var plannedLines = 0
     var isRegistered = false
     var wasRegistered = false
     /// Whether the present relay has ever acknowledged a registration since it was chosen.
@@ -87,6 +97,20 @@ public struct AgentEngine: ~Copyable {
     /// When something last came from the relay through the present socket.
     var relayHeardAt = Instant.origin
     var roundTripNanoseconds: UInt64 = 0
+
+    /// Where the present relay sees this peer, as far as it tells.
+    var reflexive = TransportAddress.none
+    /// When the relay last took the cookie.
+    var cookieGoodAt = Instant.origin
+    /// Why the present relay refuses the registration, and how long it is left in peace for it.
+    var refusal: RegistrationRefusal?
+    var refusedUntil = Instant.origin
+    var refusalRetryNanoseconds = firstRefusalRetryNanoseconds
+    /// How many relays in a row sent the agent to another one.
+    var hops = 0
+    /// Whether the agent is to end, and what is still to be said before.
+    var isLeaving = false
+    var farewell: Farewell?
 
     var wantsUpstream = false
     var openDueAt: Instant?
@@ -126,7 +150,7 @@ public struct AgentEngine: ~Copyable {
     /// unpredictable: it keeps senders from choosing connection IDs that collide in the tables.
     public init(configuration: AgentConfiguration, secret: (UInt64, UInt64), at now: Instant) {
         self.configuration = configuration
-        line = FixedStorage(Registration.line(configuration.session))
+        lines = PeerLines(configuration)
         clients = LocalClients(hash: KeyedHash(secret: secret))
         schedule = RegistrationSchedule(at: now)
         unregisteredSince = now
@@ -145,13 +169,17 @@ public struct AgentEngine: ~Copyable {
         leg == .upstream ? upstreamFlow : localFlow
     }
 
+    /// Whether there is no use in registering.
+    var isBarred: Bool { refusal?.isFinal == true }
+
     /// When `advance` has something to do next.
     public var nextDeadline: Instant {
         var next = tickAt
+        if isLeaving { return min(next, farewellDueAt ?? next) }
         if let resolveDueAt { next = min(next, resolveDueAt) }
         if let openDueAt { next = min(next, openDueAt) }
         if let giveUpAt { next = min(next, giveUpAt) }
-        if upstream == .open { next = min(next, schedule.dueAt) }
+        if upstream == .open, !isBarred { next = min(next, schedule.dueAt) }
         return next
     }
 
@@ -163,6 +191,9 @@ public struct AgentEngine: ~Copyable {
         snapshot.wasRegistered = wasRegistered
         snapshot.unregisteredSince = unregisteredSince
         snapshot.roundTripNanoseconds = roundTripNanoseconds
+        snapshot.reflexive = reflexive
+        snapshot.isBoundByKey = negotiation.isBoundByKey
+        snapshot.refusal = refusal
         snapshot.partnerHeardAt = partnerHeardAt
         snapshot.isPartnerSilent = isPartnerSilent
         snapshot.programs = configuration.program == .clients ? clients.count : 1
@@ -202,20 +233,5 @@ public struct AgentEngine: ~Copyable {
     /// Records what the edge found out about the system.
     public mutating func note(_ event: AgentEvent, at now: Instant) {
         log.record(event, at: now)
-    }
-}
-
-extension Registration {
-    /// The line by which a peer registers, as version 1 has it.
-    static func line(_ session: SessionID) -> [UInt8] {
-        Array("REG:\(session)\n".utf8)
-    }
-}
-
-extension FixedStorage where Element == UInt8 {
-    /// Memory with these bytes.
-    fileprivate init(_ bytes: [UInt8]) {
-        self.init(count: bytes.count, repeating: 0)
-        for (index, byte) in bytes.enumerated() { self[index] = byte }
     }
 }

@@ -19,6 +19,12 @@ public enum AgentEvent: BitwiseCopyable, Equatable, Sendable {
     /// The relay acknowledged the registration, after it had not known this peer. The time is that
     /// of a round trip, 0 if it could not be told.
     case registered(TransportAddress, roundTripNanoseconds: UInt64)
+    /// The relay knows no peers' keys: it is registered with as version 1 has it.
+    case relayIsOlder(TransportAddress)
+    /// The relay sees this peer at another address than before, or for the first time.
+    case addressSeen(TransportAddress)
+    /// The relay does not let the peer join.
+    case registrationRefused(TransportAddress, RegistrationRefusal)
     /// The relay has not answered for so long.
     case relaySilent(TransportAddress, nanoseconds: UInt64)
     /// The relay's host says that nothing listens there.
@@ -56,6 +62,9 @@ public enum AgentEvent: BitwiseCopyable, Equatable, Sendable {
     public var name: String {
         switch self {
         case .registered: "registered"
+        case .relayIsOlder: "relay_older"
+        case .addressSeen: "address_seen"
+        case .registrationRefused: "registration_refused"
         case .relaySilent: "relay_silent"
         case .relayRefuses: "relay_refuses"
         case .relayChanged: "relay_changed"
@@ -78,11 +87,11 @@ public enum AgentEvent: BitwiseCopyable, Equatable, Sendable {
     /// How important the event is.
     public var level: LogLevel {
         switch self {
-        case .registered, .relayChanged, .networkChanged, .partnerHeard: .notice
-        case .localClientOpened, .localClientClosed, .relaysResolved: .info
-        case .relaySilent, .relayRefuses, .upstreamFailed, .relaysNotResolved, .partnerSilent,
-            .localSenderReplaced, .serverRefuses, .offloadDisabled, .receiveFailed,
-            .sendForbidden:
+        case .registered, .addressSeen, .relayChanged, .networkChanged, .partnerHeard: .notice
+        case .localClientOpened, .localClientClosed, .relaysResolved, .relayIsOlder: .info
+        case .relaySilent, .relayRefuses, .registrationRefused, .upstreamFailed,
+            .relaysNotResolved, .partnerSilent, .localSenderReplaced, .serverRefuses,
+            .offloadDisabled, .receiveFailed, .sendForbidden:
             .warning
         }
     }
@@ -107,6 +116,9 @@ public enum AgentEvent: BitwiseCopyable, Equatable, Sendable {
         case .offloadDisabled: 14
         case .receiveFailed: 15
         case .sendForbidden: 16
+        case .relayIsOlder: 17
+        case .addressSeen: 18
+        case .registrationRefused: 19
         }
     }
 }
@@ -122,7 +134,7 @@ struct AgentEventLog: ~Copyable {
     static let kindLimit = RateLimit(burst: 32 * 5, perSecond: 1)
     /// What an event takes of that.
     private static let eventUnits: UInt64 = 5
-    private static let kindCount = 17
+    private static let kindCount = 20
 
     /// An event with its place in the order of events.
     struct Recorded: BitwiseCopyable {

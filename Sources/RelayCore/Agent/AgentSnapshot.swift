@@ -10,6 +10,12 @@ public struct AgentSnapshot: BitwiseCopyable, Sendable {
     public var unregisteredSince: Instant?
     /// The latest round trip to the relay; 0 while none is known.
     public var roundTripNanoseconds: UInt64 = 0
+    /// Where the relay sees this peer; `none` while it has not told.
+    public var reflexive = TransportAddress.none
+    /// Whether the relay knows the peer by its key, and not by its address alone.
+    public var isBoundByKey = false
+    /// Why the relay refuses the registration, if it does.
+    public var refusal: RegistrationRefusal?
     /// When the other peer was last heard; `origin` for never.
     public var partnerHeardAt = Instant.origin
     /// Whether the local program sends in vain.

@@ -26,6 +26,8 @@ struct RegistrationSchedule: BitwiseCopyable {
     private var retryNanoseconds = firstRetryNanoseconds
     /// When to register although nothing else asks for it.
     private var hastenedAt: Instant?
+    /// Whether the next wait for an answer is the first one.
+    private var isRetryFresh = false
     /// Registrations that may still be answered.
     private var outstanding = 0
     /// Whether it cannot be told which of several registrations an acknowledgement answers.
@@ -61,10 +63,10 @@ struct RegistrationSchedule: BitwiseCopyable {
     /// Whether the latest registration repeats one that was not answered.
     var isRepeated: Bool { outstanding > 1 }
 
-    /// Whether an acknowledgement may still come.
-    func expectsAcknowledgement(at now: Instant) -> Bool {
-        outstanding > 0
-            && now.nanoseconds(since: registeredAt) <= RegistrationSchedule.lateNanoseconds
+    /// Whether an answer to the latest registration is still in time.
+    @inline(__always)
+    func isInTime(at now: Instant) -> Bool {
+        now.nanoseconds(since: registeredAt) <= RegistrationSchedule.lateNanoseconds
     }
 
     /// Registers soon, as something happened that may have made the relay lose this peer.
@@ -74,35 +76,60 @@ struct RegistrationSchedule: BitwiseCopyable {
         hastenedAt = min(hastenedAt ?? .init(nanoseconds: .max), max(now, pauseEndsAt))
     }
 
-    /// Notes that a registration was sent.
-    mutating func registered(at now: Instant) {
-        if !expectsAcknowledgement(at: now) {
+    /// Registers at once, with what the relay's answer brought.
+    mutating func again(at now: Instant) {
+        hastenedAt = now
+        isRetryFresh = true
+    }
+
+    /// Registers once more after the usual wait, though nothing is awaited.
+    mutating func retry() {
+        hastenedAt = registeredAt.advanced(byNanoseconds: retryNanoseconds)
+    }
+
+    /// Waits before the next registration, since the relay refused this one.
+    mutating func postpone(byNanoseconds nanoseconds: UInt64, at now: Instant) {
+        awaitedSince = awaitedSince ?? now
+        registeredAt = now
+        retryNanoseconds = nanoseconds
+        hastenedAt = nil
+        isRetryFresh = true
+    }
+
+    /// Notes that a registration was sent, and whether it is repeated until it is answered.
+    mutating func registered(at now: Instant, isAwaited: Bool = true) {
+        if !isInTime(at: now) {
             outstanding = 0
             isAmbiguous = false
         }
         if outstanding > 0 { isAmbiguous = true }
         outstanding += 1
-        if awaitedSince == nil {
-            awaitedSince = now
+        if isRetryFresh || (isAwaited && awaitedSince == nil) {
             retryNanoseconds = RegistrationSchedule.firstRetryNanoseconds
         } else {
             retryNanoseconds = min(
                 2 * retryNanoseconds, RegistrationSchedule.lastRetryNanoseconds)
         }
+        if isAwaited { awaitedSince = awaitedSince ?? now }
+        isRetryFresh = false
         hastenedAt = nil
         registeredAt = now
         sentAt = now
     }
 
-    /// Notes the relay's answer, and says how long it took if that can be told (Karn's rule: not
-    /// after a registration was repeated). Silence counts anew: the relay knows this mapping now.
-    mutating func acknowledged(at now: Instant) -> UInt64? {
+    /// Notes an answer of the relay, and says how long it took if that can be told (Karn's rule:
+    /// not after a registration was repeated).
+    mutating func answered(at now: Instant) -> UInt64? {
         let isClear = outstanding == 1 && !isAmbiguous
         outstanding = max(0, outstanding - 1)
         if outstanding == 0 { isAmbiguous = false }
+        return isClear ? now.nanoseconds(since: registeredAt) : nil
+    }
+
+    /// Notes that the relay has the peer. Silence counts anew: it knows this mapping now.
+    mutating func bound() {
         awaitedSince = nil
         unansweredSince = nil
-        return isClear ? now.nanoseconds(since: registeredAt) : nil
     }
 
     /// Notes a datagram of the partner.

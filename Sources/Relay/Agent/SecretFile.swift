@@ -1,23 +1,22 @@
 internal import Glibc
-public import RelayCore
 
-/// A file whose first line is a session id, such as a secret that systemd or a container mounts.
-public enum SessionFile {
-    /// Longer first lines hold no session id.
+/// A file whose first line is a secret, such as one that systemd or a container mounts.
+public enum SecretFile {
+    /// Longer first lines hold no secret of ours.
     private static let byteLimit = 256
 
-    /// Reads the session id; nothing if the first line is none. Waits for a pipe.
-    public static func session(path: String) throws(SystemError) -> SessionID? {
+    /// Reads the only word of the first line; nothing if there is not just one. Waits for a pipe.
+    public static func word(path: String) throws(SystemError) -> String? {
         let number = try systemCall("open", path) {
             // Sound: the path is read as a C string during the call.
             unsafe Int(open(path, O_RDONLY | O_CLOEXEC))
         }
-        return try session(FileDescriptor(number), path)
+        return try word(FileDescriptor(number), path)
     }
 
-    private static func session(
+    private static func word(
         _ file: borrowing FileDescriptor, _ path: String
-    ) throws(SystemError) -> SessionID? {
+    ) throws(SystemError) -> String? {
         var line: [UInt8] = []
         while line.count < byteLimit, !line.contains(UInt8(ascii: "\n")) {
             var part = [UInt8](repeating: 0, count: byteLimit)
@@ -28,14 +27,14 @@ public enum SessionFile {
             if count == 0 { break }
             line += part[..<count]
         }
-        return session(line: String(decoding: line, as: UTF8.self))
+        return word(line: String(decoding: line, as: UTF8.self))
     }
 
-    /// Reads a line, with blanks around the id if there are any.
-    public static func session(line: String) -> SessionID? {
+    /// Reads a line, with blanks around the word if there are any.
+    public static func word(line: String) -> String? {
         let words =
             line.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).first
             .map { $0.split(whereSeparator: \.isWhitespace) } ?? []
-        return words.count == 1 ? SessionID(String(words[0])) : nil
+        return words.count == 1 ? String(words[0]) : nil
     }
 }
