@@ -32,6 +32,8 @@ final class AgentWorld {
     private var queue = EventQueue<Arrival>()
     private var relayHosts: RelayPair
     private var isDown: [Bool]
+    /// Whose ways to which relays are cut.
+    private var cuts: [(role: Role, relay: Int)] = []
     private var agents: AgentPair
     private var nats: [NAT]
     private let paths: [Path]
@@ -128,6 +130,16 @@ final class AgentWorld {
 
     /// Makes a relay deaf and mute.
     func shutDown(relay: Int) { isDown[relay] = true }
+
+    /// Cuts an agent off from one relay.
+    func cut(_ role: Role, off relay: Int) { cuts.append((role, relay)) }
+
+    /// Mends all that was cut.
+    func mend() { cuts = [] }
+
+    private func isCut(_ role: Int, _ relay: Int) -> Bool {
+        cuts.contains { $0.role.rawValue == role && $0.relay == relay }
+    }
 
     func run(seconds: Int) {
         run(milliseconds: 1_000 * seconds)
@@ -237,6 +249,7 @@ final class AgentWorld {
                 AddressPlan.relay(UInt16($0)) == relay
             })
         else { return }
+        if isCut(number, index) { return }
         for (position, bytes) in datagrams.enumerated() {
             let source = nats[number].outbound(
                 peer: number, port: port, local: UInt16(index), at: now)
@@ -262,7 +275,9 @@ final class AgentWorld {
             host.settle(runs, at: now)
         }
         for (position, (destination, bytes)) in sent.enumerated() {
-            guard let owner = nats.firstIndex(where: { $0.ip == destination.ip }) else { continue }
+            guard let owner = nats.firstIndex(where: { $0.ip == destination.ip }),
+                !isCut(owner, relay)
+            else { continue }
             for time in paths[owner].arrivals(sentAt: now, position: position, random: &random) {
                 queue.add(
                     .atPublic(destination, from: AddressPlan.relay(UInt16(relay)), bytes), at: time)

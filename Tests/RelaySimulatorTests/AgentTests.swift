@@ -178,6 +178,39 @@ import Testing
     }
 
     @Test(arguments: seeds)
+    func clientsFindAServerThatCannotReachTheFirstRelay(_ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init(relays: 2))
+        world.cut(.server, off: 0)
+        // Ten seconds in vain, and some for both to register.
+        world.run(seconds: 13)
+        #expect(world.relay(of: .server) == AddressPlan.relay(1), "seed \(seed)")
+        #expect(world.relay(of: .client) == AddressPlan.relay(1), "seed \(seed)")
+        #expect(world.delivered > 0, "seed \(seed)")
+        // Together they stay, whatever comes back.
+        world.mend()
+        world.markGap()
+        world.run(seconds: 40)
+        #expect(world.relay(of: .server) == AddressPlan.relay(1), "seed \(seed)")
+        #expect(world.longestGapNanoseconds < Self.second / 5, "seed \(seed)")
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: seeds)
+    func aConnectionGoesOnWhereItsServersAgentIsCutOff(_ seed: UInt64) {
+        let world = AgentWorld(seed: seed, .init(relays: 2, serverSends: false))
+        world.run(seconds: 3)
+        world.markGap()
+        world.cut(.server, off: 0)
+        world.run(seconds: 15)
+        #expect(world.relay(of: .client) == AddressPlan.relay(1), "seed \(seed)")
+        // What the clients send is in vain for ten seconds.
+        #expect(
+            world.longestGapNanoseconds <= 11 * Self.second + 4 * world.roundTripNanoseconds,
+            "seed \(seed): \(world.longestGapNanoseconds / 1_000_000) ms")
+        expectWhole(world, seed)
+    }
+
+    @Test(arguments: seeds)
     func lossDelaysButDoesNotPart(_ seed: UInt64) {
         let world = AgentWorld(seed: seed, .init(lossPerMille: 200))
         world.run(seconds: 10)

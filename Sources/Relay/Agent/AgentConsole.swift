@@ -241,6 +241,8 @@ extension AgentEvent {
         case .addressSeen(let address): ["address": "\(address)"]
         case .registrationRefused(let relay, let reason):
             ["relay": "\(relay)", "reason": reason.name]
+        case .relayLeft(let relay, let reason):
+            ["relay": "\(relay)", "reason": reason.name]
         case .relayChanged(let from, let to): ["from": "\(from)", "to": "\(to)"]
         case .networkChanged(let cause): ["cause": cause.name]
         case .upstreamFailed(let relay, let code):

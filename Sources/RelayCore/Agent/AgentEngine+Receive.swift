@@ -176,6 +176,8 @@ extension AgentEngine {
     private mutating func notePartner(at now: Instant) {
         schedule.heard()
         partnerAwaitedSince = nil
+        awaitedHereSince = nil
+        tours = 0
         if partnerHeardAt == .origin || isPartnerSilent {
             isPartnerSilent = false
             log.record(.partnerHeard, at: now)
@@ -200,6 +202,7 @@ extension AgentEngine {
         }
         localSentAt = now
         if partnerAwaitedSince == nil { partnerAwaitedSince = now }
+        if awaitedHereSince == nil { awaitedHereSince = now }
         guard upstream == .open else {
             return drop(portion.datagramCount, .noRelay, from: .local)
         }

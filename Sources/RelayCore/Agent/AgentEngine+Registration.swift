@@ -78,12 +78,15 @@ extension AgentEngine {
         refusal = nil
         refusalRetryNanoseconds = AgentEngine.firstRefusalRetryNanoseconds
         isMoving = false
+        isVisiting = false
         isRelayRefusing = false
         unregisteredSince = nil
         wasRegistered = true
         hasServed = true
         guard !isRegistered else { return }
         isRegistered = true
+        boundSince = now
+        if relayIndex == 0 { returns = 0 }
         log.record(
             .registered(relay.address, roundTripNanoseconds: roundTripNanoseconds), at: now)
     }

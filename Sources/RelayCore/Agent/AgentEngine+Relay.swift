@@ -56,7 +56,7 @@ extension AgentEngine {
         lines.take(Cookie?.none)
         relayHeardAt = .origin
         isRegistered = false
-        unregisteredSince = unregisteredSince ?? now
+        if !isVisiting { unregisteredSince = unregisteredSince ?? now }
         openRetryNanoseconds = AgentEngine.firstOpenRetryNanoseconds
         openFailures = 0
     }
@@ -129,6 +129,9 @@ extension AgentEngine {
             guard !hasServed else { return nil }
             since = triedSince
         }
+        if isVisiting {
+            return since.advanced(byNanoseconds: AgentEngine.visitNanoseconds)
+        }
         let doublings = UInt64(min(round, AgentEngine.patienceDoublings))
         return since.advanced(byNanoseconds: AgentEngine.patienceNanoseconds << doublings)
     }
@@ -144,6 +147,7 @@ extension AgentEngine {
             return
         }
         if let giveUpAt, now >= giveUpAt { moveOn(at: now) }
+        if let departureAt, now >= departureAt { depart(at: now) }
         if let resolveDueAt, now >= resolveDueAt {
             self.resolveDueAt = nil
             isResolving = true
@@ -176,8 +180,9 @@ extension AgentEngine {
         choose(relayIndex + 1 < relayCount ? relayIndex + 1 : 0, at: now)
     }
 
-    /// Takes the relay with a number, through a new socket.
-    mutating func choose(_ index: Int, at now: Instant) {
+    /// Takes the relay with a number, through a new socket. A visit is made although the one before
+    /// serves, and ends soon if it is in vain.
+    mutating func choose(_ index: Int, isVisit: Bool = false, at now: Instant) {
         let former = relay.address
         rememberVersion(negotiation.version)
         relayIndex = index
@@ -192,7 +197,9 @@ extension AgentEngine {
         refusal = nil
         refusedUntil = .origin
         reflexive = .none
-        unregisteredSince = unregisteredSince ?? now
+        isVisiting = isVisit
+        awaitedHereSince = nil
+        if !isVisit { unregisteredSince = unregisteredSince ?? now }
         roundTripNanoseconds = 0
         triedSince = now
         upstream = .closed

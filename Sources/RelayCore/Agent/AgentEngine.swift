@@ -131,6 +131,15 @@ public struct AgentEngine: ~Copyable {
     /// When the local programs first sent something since the partner was heard, and when last.
     var partnerAwaitedSince: Instant?
     var localSentAt = Instant.origin
+    /// The first of the two, since this relay was chosen.
+    var awaitedHereSince: Instant?
+    /// Since when the present relay has the peer.
+    var boundSince = Instant.origin
+    /// Whether the present relay is tried although another one serves.
+    var isVisiting = false
+    /// How often the partner was at none of the relays, and how often an earlier one did not serve.
+    var tours = 0
+    var returns = 0
 
     /// The program's latest datagram that may be shown to a relay (`Evidence`).
     var evidence = Evidence()
@@ -179,6 +188,7 @@ public struct AgentEngine: ~Copyable {
         if let resolveDueAt { next = min(next, resolveDueAt) }
         if let openDueAt { next = min(next, openDueAt) }
         if let giveUpAt { next = min(next, giveUpAt) }
+        if let departureAt { next = min(next, departureAt) }
         if upstream == .open, !isBarred { next = min(next, schedule.dueAt) }
         return next
     }

@@ -29,6 +29,8 @@ public enum AgentEvent: BitwiseCopyable, Equatable, Sendable {
     case relaySilent(TransportAddress, nanoseconds: UInt64)
     /// The relay's host says that nothing listens there.
     case relayRefuses(TransportAddress)
+    /// The relay serves, and is left all the same.
+    case relayLeft(TransportAddress, AgentEngine.Departure)
     /// Another relay, or another address of it, is tried.
     case relayChanged(from: TransportAddress, to: TransportAddress)
     /// The way to the relay is another one: the agent registers from a new socket.
@@ -67,6 +69,7 @@ public enum AgentEvent: BitwiseCopyable, Equatable, Sendable {
         case .registrationRefused: "registration_refused"
         case .relaySilent: "relay_silent"
         case .relayRefuses: "relay_refuses"
+        case .relayLeft: "relay_left"
         case .relayChanged: "relay_changed"
         case .networkChanged: "network_changed"
         case .upstreamFailed: "upstream_failed"
@@ -87,7 +90,9 @@ public enum AgentEvent: BitwiseCopyable, Equatable, Sendable {
     /// How important the event is.
     public var level: LogLevel {
         switch self {
-        case .registered, .addressSeen, .relayChanged, .networkChanged, .partnerHeard: .notice
+        case .registered, .addressSeen, .relayLeft, .relayChanged, .networkChanged,
+            .partnerHeard:
+            .notice
         case .localClientOpened, .localClientClosed, .relaysResolved, .relayIsOlder: .info
         case .relaySilent, .relayRefuses, .registrationRefused, .upstreamFailed,
             .relaysNotResolved, .partnerSilent, .localSenderReplaced, .serverRefuses,
@@ -119,6 +124,7 @@ public enum AgentEvent: BitwiseCopyable, Equatable, Sendable {
         case .relayIsOlder: 17
         case .addressSeen: 18
         case .registrationRefused: 19
+        case .relayLeft: 20
         }
     }
 }
@@ -134,7 +140,7 @@ struct AgentEventLog: ~Copyable {
     static let kindLimit = RateLimit(burst: 32 * 5, perSecond: 1)
     /// What an event takes of that.
     private static let eventUnits: UInt64 = 5
-    private static let kindCount = 20
+    private static let kindCount = 21
 
     /// An event with its place in the order of events.
     struct Recorded: BitwiseCopyable {
