@@ -12,6 +12,7 @@ import sys
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 
 from aioquic_peer import ALPN, add_aioquic_arguments
 from programs import TRANSFER_WALL_SECONDS, payload, transfer_parser
@@ -40,6 +41,14 @@ async def _serve(options: argparse.Namespace) -> None:
     server.close()
 
 
+def _use_no_connection_ids(configuration: QuicConfiguration) -> None:
+    """Lets answers have no connection ID, as Chromium and quic-go do (RFC 9000 §5.1)."""
+    configuration.connection_id_length = 0
+    # Who has none must not offer more of them (RFC 9000 §19.15), which aioquic does not know.
+    assert callable(QuicConnection._replenish_connection_ids)
+    QuicConnection._replenish_connection_ids = lambda _: None  # type: ignore[method-assign]
+
+
 async def _connect(options: argparse.Namespace) -> None:
     configuration = QuicConfiguration(
         is_client=True,
@@ -48,6 +57,8 @@ async def _connect(options: argparse.Namespace) -> None:
         verify_mode=ssl.CERT_REQUIRED,
     )
     configuration.load_verify_locations(options.certificate)
+    if options.no_connection_ids:
+        _use_no_connection_ids(configuration)
     outgoing = payload(options.seed, options.bytes)
     async with (
         asyncio.timeout(TRANSFER_WALL_SECONDS),
@@ -70,6 +81,7 @@ def main() -> None:
     """Runs one side; the server until its input ends."""
     parser = transfer_parser()
     add_aioquic_arguments(parser)
+    parser.add_argument("--no-connection-ids", action="store_true")
     options = parser.parse_args()
     asyncio.run(_serve(options) if options.role == "server" else _connect(options))
 

@@ -43,6 +43,7 @@ class Couple:
         *arguments: str,
     ) -> None:
         """`relays` are those of the server's agent and those of the client's."""
+        self.session = session
         self.ports = free_ports(LOCAL, 2)
         server = Address(LOCAL, self.ports[0])
         self.server = start_agent(relays[0], session, *arguments, forward=server)
@@ -107,9 +108,15 @@ def test_transfer_over_ipv6(
         running.finish()
 
 
-def test_several_clients_through_one_port(
-    couple: Couple, certificate: tuple[Path, Path], seed: int, tmp_path: Path
+def _several_clients(
+    couple: Couple,
+    certificate: tuple[Path, Path],
+    seed: int,
+    directory: Path,
+    count: int,
+    *more: str,
 ) -> None:
+    """Lets clients speak with one server at once, each through the same port."""
     byte_count = 1 << 20
     options = aioquic_options(LOCAL, certificate)
 
@@ -118,16 +125,15 @@ def test_several_clients_through_one_port(
         return [role, *place, "--bytes", str(byte_count), "--seed", str(own_seed), *options]
 
     server = Child(
-        "aioquic_echo.py", arguments("server", couple.ports[0], 0), tmp_path / "server.log"
+        "aioquic_echo.py", arguments("server", couple.ports[0], 0), directory / "server.log"
     )
     clients: list[Child] = []
     try:
         server.await_bound(couple.ports[0])
-        for number, port in enumerate(free_ports(LOCAL, 3)):
-            log = tmp_path / f"client-{number}.log"
-            clients.append(
-                Child("aioquic_echo.py", arguments("client", port, seed + number), log)
-            )
+        for number, port in enumerate(free_ports(LOCAL, count)):
+            log = directory / f"client-{number}.log"
+            words = [*arguments("client", port, seed + number), *more]
+            clients.append(Child("aioquic_echo.py", words, log))
         wait_until(lambda: not any([client.is_running() for client in clients]), "all clients", 120)
         for number, client in enumerate(clients):
             sent = hashlib.sha256(payload(seed + number, byte_count)).hexdigest()
@@ -135,7 +141,28 @@ def test_several_clients_through_one_port(
     finally:
         for child in [server, *clients]:
             child.end()
-    assert len(couple.client.events("local_client_opened")) == 3
+    assert len(couple.client.events("local_client_opened")) == count
+
+
+def test_several_clients_through_one_port(
+    couple: Couple, certificate: tuple[Path, Path], seed: int, tmp_path: Path
+) -> None:
+    _several_clients(couple, certificate, seed, tmp_path, 3)
+    assert not couple.client.events("local_sender_replaced")
+
+
+def test_programs_without_connection_ids_take_turns(
+    couple: Couple, certificate: tuple[Path, Path], seed: int, tmp_path: Path
+) -> None:
+    """Both get everything, one after the other, and the log says why it takes so long."""
+    _several_clients(couple, certificate, seed, tmp_path, 2, "--no-connection-ids")
+    assert couple.client.events("local_sender_replaced")
+
+
+def test_a_program_without_connection_ids_is_alone(
+    couple: Couple, certificate: tuple[Path, Path], seed: int, tmp_path: Path
+) -> None:
+    _several_clients(couple, certificate, seed, tmp_path, 1, "--no-connection-ids")
     assert not couple.client.events("local_sender_replaced")
 
 
@@ -245,10 +272,10 @@ def test_relay_that_was_killed_knows_the_peers_again(couple: Couple, relay_ipv4:
         server.send(b"\x40 lost")
         relay_ipv4.start_again()
         for sender, receiver in ((client, server), (server, client)):
-            _send_until_received(sender, receiver)
+            send_until_received(sender, receiver)
 
 
-def _send_until_received(sender: Peer, receiver: Peer) -> None:
+def send_until_received(sender: Peer, receiver: Peer) -> None:
     """Sends as a program does that gets no answer."""
     for _ in range(600):
         sender.send(b"\x40 again")
