@@ -56,6 +56,10 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// It was a peer's that sent more than its share.
     case peerLimit
 
+    // What the relay itself had no room for.
+    /// It came while as many waited for the engine's decision as its worker may hand to it.
+    case puntQueueFull
+
     /// The stable name used in metrics, logs and the control interface.
     public var name: String {
         switch self {
@@ -81,6 +85,7 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .unreachable: "unreachable"
         case .strangerLimit: "stranger_limit"
         case .peerLimit: "peer_limit"
+        case .puntQueueFull: "punt_queue_full"
         }
     }
 }

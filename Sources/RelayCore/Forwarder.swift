@@ -256,6 +256,15 @@ struct Forwarder: ~Copyable {
         addresses.insert(peer.index, hash: hash(address))
     }
 
+    /// Binds a free place as another forwarder has it.
+    mutating func install(
+        _ peer: PeerNumber, at address: TransportAddress, binding: UInt32, lastHeard: Instant
+    ) {
+        bind(peer, to: address, on: .any)
+        entries[peer.index].binding = binding
+        entries[peer.index].lastHeard = lastHeard
+    }
+
     /// Frees a place and forgets its address; what was counted stays.
     mutating func unbind(_ peer: PeerNumber) {
         addresses.remove(peer.index, hash: hash(entries[peer.index].address))
@@ -301,6 +310,24 @@ struct Forwarder: ~Copyable {
         let partnerHeard = entries[peer.partner.index].await(at: now)
         plan.append(portion, to: peer.partner, entry: &entries[peer.partner.index])
         noteAnswer(of: peer, awaitedSince: awaitedSince, partnerHeard: partnerHeard, at: now)
+    }
+
+    /// Counts what a worker forwarded from a place.
+    mutating func credit(_ volume: Volume, to peer: PeerNumber) {
+        entries[peer.index].forwarded.add(
+            datagrams: Int(volume.datagrams), bytes: Int(volume.bytes))
+    }
+
+    /// Notes when a worker heard `peer`, and on which of our addresses.
+    mutating func heard(
+        from peer: PeerNumber, on local: LocalAddress, first: Instant, last: Instant
+    ) {
+        let awaitedSince = entries[peer.index].awaitedSince
+        entries[peer.index].awaitedSince = .origin
+        entries[peer.index].lastHeard = max(entries[peer.index].lastHeard, last)
+        entries[peer.index].local = local
+        let partnerHeard = entries[peer.partner.index].await(at: first)
+        noteAnswer(of: peer, awaitedSince: awaitedSince, partnerHeard: partnerHeard, at: first)
     }
 
     /// Whether a run's peer is still bound to the address that the run was planned for.

@@ -106,9 +106,9 @@ struct PeerSight: BitwiseCopyable {
     private(set) var longestTrain: UInt8 = 0
 
     /// The header form and the spin bit.
-    private static let formBits: UInt8 = 0x80 | QUICPacket.spinBit
+    fileprivate static let formBits: UInt8 = 0x80 | QUICPacket.spinBit
     /// No first byte has this bit under `formBits`: every datagram gets a closer look.
-    private static let neverMatches: UInt8 = 0x10
+    fileprivate static let neverMatches: UInt8 = 0x10
 
     // MARK: The data path
 
@@ -172,6 +172,18 @@ struct PeerSight: BitwiseCopyable {
         form |= PeerSight.neverMatches
     }
 
+    /// Expects the next short headers to have the spin bit that the last one of a slot has, without
+    /// a closer look: what else there is to see of it somebody else looks at.
+    mutating func expectSpin(_ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch) {
+        let lastOffset = (arrival.datagramCount - 1) * Int(arrival.segmentLength)
+        let last = batch.byte(slot: slot, offset: lastOffset)
+        let head = batch.head(slot: slot, wordAt: Int(destinationOffset))
+        guard form & PeerSight.neverMatches == 0, !QUICPacket.isLong(head.byte | last),
+            head.word & destinationMask == destination
+        else { return }
+        form = form & ~QUICPacket.spinBit | last & formMask & QUICPacket.spinBit
+    }
+
     /// Notes the length of the IDs that the partner is addressed by.
     mutating func setDestinationLength(_ length: Int) {
         destinationLength = UInt8(length)
@@ -186,6 +198,77 @@ struct PeerSight: BitwiseCopyable {
         lastGapAt = now
         let microseconds = UInt32(clamping: nanoseconds / Nanoseconds.perMicrosecond)
         longestGapMicroseconds = max(longestGapMicroseconds, microseconds)
+    }
+}
+
+/// What a forwarder expects the next header of a peer to look like.
+struct HeaderExpectation: BitwiseCopyable {
+    fileprivate var destination: UInt64 = 0
+    fileprivate var destinationMask: UInt64 = 0
+    fileprivate var form: UInt8 = PeerSight.neverMatches
+    fileprivate var formMask: UInt8 = PeerSight.formBits
+    fileprivate var destinationOffset: UInt8 = 1
+    fileprivate var destinationLength: UInt8 = 0
+
+    /// Whether another one is the same but for the spin and the ECN bits, which every forwarder
+    /// finds out by itself.
+    func isLike(_ other: HeaderExpectation) -> Bool {
+        destination == other.destination && destinationMask == other.destinationMask
+            && (form ^ other.form) & ~(QUICPacket.spinBit | 3) == 0 && formMask == other.formMask
+            && destinationOffset == other.destinationOffset
+            && destinationLength == other.destinationLength
+    }
+}
+
+/// What the datagrams of a peer showed from outside: how they came, and their ECN bits.
+struct ArrivalMarks: BitwiseCopyable {
+    fileprivate var trainDatagrams: UInt64 = 0
+    fileprivate var trains: UInt32 = 0
+    fileprivate var congestionMarks: UInt32 = 0
+    fileprivate var longestTrain: UInt8 = 0
+    fileprivate var ecn = ECNCodepoints()
+}
+
+extension PeerSight {
+    /// What the next header is expected to look like. Taking over another forwarder's expectation
+    /// leaves the ECN bits as they are.
+    var expectation: HeaderExpectation {
+        get {
+            HeaderExpectation(
+                destination: destination, destinationMask: destinationMask, form: form,
+                formMask: formMask, destinationOffset: destinationOffset,
+                destinationLength: destinationLength)
+        }
+        set {
+            destination = newValue.destination
+            destinationMask = newValue.destinationMask
+            form = newValue.form & ~3 | form & 3
+            formMask = newValue.formMask
+            destinationOffset = newValue.destinationOffset
+            destinationLength = newValue.destinationLength
+        }
+    }
+
+    /// Takes what was noted of arrivals since the last time.
+    mutating func takeMarks() -> ArrivalMarks {
+        let marks = ArrivalMarks(
+            trainDatagrams: trainDatagrams, trains: trains, congestionMarks: congestionMarks,
+            longestTrain: longestTrain, ecn: ecn)
+        trainDatagrams = 0
+        trains = 0
+        congestionMarks = 0
+        longestTrain = 0
+        ecn = ECNCodepoints()
+        return marks
+    }
+
+    /// Adds what another forwarder noted.
+    mutating func add(_ marks: ArrivalMarks) {
+        trainDatagrams &+= marks.trainDatagrams
+        trains &+= marks.trains
+        congestionMarks &+= marks.congestionMarks
+        longestTrain = max(longestTrain, marks.longestTrain)
+        ecn.formUnion(marks.ecn)
     }
 }
 

@@ -42,8 +42,8 @@ public struct DropRecord: BitwiseCopyable, Sendable {
 
 /// How many datagrams were dropped for each reason.
 public struct DropTally: BitwiseCopyable, Sendable {
-    /// One place for each of the 22 reasons, and two to spare: 192 bytes.
-    private var counts = InlineArray<24, UInt64>(repeating: 0)
+    /// One place for each of the 23 reasons, and nine to spare: 256 bytes.
+    private var counts = InlineArray<32, UInt64>(repeating: 0)
 
     /// None.
     public init() {}
@@ -183,7 +183,7 @@ extension RelayCounters {
         for kind in ReplyKind.allCases { replies[kind] = reader.readCount() ?? 0 }
         let reasons: UInt32 = reader.read()
         guard case (let received?, let forwarded?) = volumes, let replied,
-            Int(reasons) == DropReason.allCases.count
+            Int(reasons) <= DropReason.allCases.count
         else { return nil }
         self.received = received
         self.forwarded = forwarded
@@ -194,7 +194,8 @@ extension RelayCounters {
             guard part <= rest else { return nil }
             rest -= part
         }
-        for reason in DropReason.allCases {
+        // Reasons that came later stand behind those that were known.
+        for reason in DropReason.allCases.prefix(Int(reasons)) {
             let index = Int(reason.rawValue)
             drops[index].datagrams = reader.read()
             drops[index].lastAt = reader.readInstant()

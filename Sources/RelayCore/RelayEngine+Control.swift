@@ -195,7 +195,7 @@ extension RegistrationRefusal {
         case .sessionLimit, .halfOpenLimit, .registrationRate, .budget: self = .limit
         case .unknownSource, .noPartner, .unvalidated, .throttled, .refusedSource, .malformed,
             .acknowledgementRate, .receiveBufferFull, .truncated, .sendBufferFull, .tooBig,
-            .unreachable, .strangerLimit, .peerLimit:
+            .unreachable, .strangerLimit, .peerLimit, .puntQueueFull:
             return nil
         }
     }

@@ -129,6 +129,7 @@ extension RelayEngine {
             return receiveStray(portion, datagram, from: arrival, into: &plan, at: now)
         }
         let previouslyHeard = forwarder.entries[peer.index].lastHeard
+        noteLocal(arrival.local, of: peer)
         forwarder.heard(from: peer, on: arrival.local, at: now)
         if peers[peer.index].validation == .none, peers[peer.index].wasForwardedTo,
             let validation = validation(by: datagram, from: peer)

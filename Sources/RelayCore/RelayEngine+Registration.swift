@@ -77,7 +77,7 @@ extension RelayEngine {
 
     /// Notes that a peer registers from the address that it has.
     mutating func refresh(_ peer: PeerNumber, from arrival: Arrival, at now: Instant) {
-        forwarder.refresh(peer, on: arrival.local)
+        noteLocal(arrival.local, of: peer)
         forgetPendingMove(of: peer)
         peers[peer.index].refreshedAt = now
         if sessions.records[peer.session].place == .waiting {

@@ -11,10 +11,20 @@ extension RelayEngine {
         _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch, at now: Instant
     ) {
         guard let peer = forwarder.peer(at: arrival.source) else { return }
+        forwarder.sights[peer.index].noteECN(arrival.ecn, datagrams: arrival.datagramCount)
+        look(
+            arrival, slot: slot, of: batch, from: peer,
+            previouslyHeard: forwarder.previouslyHeard, at: now)
+    }
+
+    /// Looks at a slot of `peer`'s that was passed on.
+    mutating func look(
+        _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch, from peer: PeerNumber,
+        previouslyHeard: Instant, at now: Instant
+    ) {
         let length = Int(arrival.length)
         let segment = arrival.isTrain ? Int(arrival.segmentLength) : length
         let count = arrival.datagramCount
-        forwarder.sights[peer.index].noteECN(arrival.ecn, datagrams: count)
         let isQUIC = sights[peer.session].isQUIC
         // Of what is known to be no QUIC, the beginning shows whether that has changed.
         let looks = isQUIC || !peers[peer.index].recognition.isNotQUIC ? count : 1
@@ -29,7 +39,7 @@ extension RelayEngine {
             isPacket = look(
                 at: batch.bytes(
                     slot: slot, offset: offset, length: min(segment, length - offset)),
-                from: peer, isForwarded: true, previouslyHeard: forwarder.previouslyHeard, at: now)
+                from: peer, isForwarded: true, previouslyHeard: previouslyHeard, at: now)
         }
         if sights[peer.session].isQUIC {
             // What was no packet showed nothing, and what begins like it is not known yet.
@@ -292,6 +302,7 @@ extension RelayEngine {
             connectionIDs.forgetIDs(of: peer)
             if address(of: peer) != nil { peers[peer.index].recognition = Recognition() }
         }
+        noteChange(of: session)
     }
 
     /// What a session's diagnosis is derived from.

@@ -101,6 +101,8 @@ public struct RelayEngine: ~Copyable {
     /// Since when this relay listens, if it took up what another one left: what it did not hear
     /// before that nobody need have left out. `origin` if there was no other.
     var listeningSince = Instant.origin
+    /// What workers have to be told, if there are any.
+    var updates = ReplicaUpdates()
     let hash: KeyedHash
 
     /// Own addresses that are told from sources: far more than a host's interfaces.
@@ -217,6 +219,7 @@ public struct RelayEngine: ~Copyable {
         let source = sources.record(of: arrival.source.ip)
         sources.retain(source, peer: peer.index)
         forwarder.bind(peer, to: arrival.source, on: arrival.local)
+        noteChange(of: peer.session)
         let forwarded = forwarder.entries[peer.index].forwarded
         peers[peer.index] = PeerRecord(
             source: UInt32(source), registeredAt: now, refreshedAt: now,
@@ -228,6 +231,7 @@ public struct RelayEngine: ~Copyable {
     mutating func unbind(_ peer: PeerNumber) {
         forgetFormerAddress(of: peer)
         forwarder.unbind(peer)
+        noteChange(of: peer.session)
         sources.release(Int(peers[peer.index].source), peer: peer.index)
     }
 
@@ -268,6 +272,7 @@ public struct RelayEngine: ~Copyable {
         if isEstablished { admissions.add(session) }
         forwarder.setOpen(
             isEstablished && !sessions.records[session].isThrottled, session: session)
+        noteChange(of: session)
     }
 
     func isValidated(_ peer: PeerNumber) -> Bool {

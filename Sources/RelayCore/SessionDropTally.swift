@@ -1,7 +1,7 @@
 /// How many datagrams of a session's peers were dropped for each reason that one peer's datagram
 /// can be dropped for.
 ///
-/// 28 bytes, where a count for every reason would take 80.
+/// 28 bytes, where a count for every reason would take 84.
 public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
     /// The reasons that are counted.
     public static let reasons: [DropReason] = [
@@ -37,7 +37,8 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .unreachable: UInt64(unreachable)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
-            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit:
+            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit,
+            .puntQueueFull:
             0
         }
     }
@@ -65,7 +66,8 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .unreachable: unreachable = unreachable.adding(count)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
-            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit:
+            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit,
+            .puntQueueFull:
             assertionFailure("no peer's datagram is dropped for \(reason.name)")
         }
     }

@@ -4,12 +4,14 @@ import RelaySimulator
 /// `relay-checks simulate`: runs seeds of the simulation and says which failed.
 struct SimulateCommand {
     static let usage =
-        "usage: relay-checks simulate [--seeds N] [--first-seed S] [--seed S] [--trace] [--verbose]"
+        "usage: relay-checks simulate [--seeds N] [--first-seed S] [--seed S] [--workers N] [--trace]"
+        + " [--verbose]"
     /// From so many seeds on, all that the simulation is meant to reach must have been reached.
     private static let completeSeeds: UInt64 = 200
 
     private var firstSeed: UInt64 = 1
     private var seeds: UInt64 = 200
+    private var workers = 1
     private var traces = false
     private var isVerbose = false
 
@@ -23,6 +25,7 @@ struct SimulateCommand {
             case "--seed":
                 firstSeed = try SimulateCommand.number(of: option, &rest)
                 seeds = 1
+            case "--workers": workers = Int(try SimulateCommand.number(of: option, &rest))
             case "--trace": traces = true
             case "--verbose": isVerbose = true
             default:
@@ -30,6 +33,9 @@ struct SimulateCommand {
             }
         }
         if traces, seeds != 1 { throw UsageError("simulate: --trace needs --seed S") }
+        guard (1...8).contains(workers) else {
+            throw UsageError("simulate: --workers takes 1 to 8")
+        }
         if seeds == 0 { throw UsageError("simulate: --seeds must be at least 1") }
         guard firstSeed <= UInt64.max - seeds else {
             throw UsageError("simulate: seeds end at \(UInt64.max)")
@@ -56,7 +62,8 @@ struct SimulateCommand {
                 print("seed \(seed)")
                 fflush(nil)
             }
-            let report = simulate(seed: seed, trace: traces ? { print($0) } : nil)
+            let report = simulate(
+                seed: seed, workers: workers, trace: traces ? { print($0) } : nil)
             coverage.add(report.coverage)
             digest = (digest &* 31) ^ report.digest
             if let failure = report.failure {
@@ -67,7 +74,8 @@ struct SimulateCommand {
         }
         print("coverage: \(coverage)")
         print("digest: \(String(digest, radix: 16))")
-        let missing = seeds >= SimulateCommand.completeSeeds ? coverage.missing : []
+        let missing =
+            seeds >= SimulateCommand.completeSeeds ? coverage.missing(hasWorkers: workers > 1) : []
         if !missing.isEmpty { print("never reached: \(missing.joined(separator: ", "))") }
         print("\(seeds - failed) passed, \(failed) failed")
         return failed == 0 && missing.isEmpty ? 0 : 1

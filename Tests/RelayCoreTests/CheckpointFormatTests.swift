@@ -19,13 +19,41 @@ import Testing
         #expect(sessions > 3)
         #expect(
             bytes.count
-                == CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes + 2 * 16
+                == CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes() + 2 * 16
                 + sessions * CheckpointFormat.sessionBytes)
         #expect(
             Array(bytes.prefix(16)) == Array("QRSTATE".utf8) + [0xff, 2, 0, 0, 0, 100, 2, 0, 0])
         let stored = try StoredCheckpoint(bytes)
         #expect(stored.sessionCount == sessions && stored.locals == locals)
         #expect(stored.takenAt == relay.reading() && stored.secret == (11, 13))
+    }
+
+    /// A relay of before a reason for drops was added left a file with one less.
+    @Test func aFileWithFewerReasonsIsRead() throws {
+        let relay = try Self.relay(seed: 5)
+        var bytes = relay.checkpoint()
+        let reasons = DropReason.allCases.count
+        let countAt = CheckpointFormat.headerBytes + CheckpointFormat.reasonCountOffset
+        #expect(relay.drops(.puntQueueFull) == 0)
+        #expect(Int(bytes[countAt]) == reasons)
+        bytes[countAt] -= 1
+        let record = 16 + CheckpointFormat.addressBytes
+        let last = countAt + 4 + (reasons - 1) * record
+        bytes.removeSubrange(last..<last + record)
+        func write(_ number: UInt64, at place: Int) {
+            for index in 0..<8 {
+                bytes[place + index] = UInt8(truncatingIfNeeded: number >> UInt64(8 * index))
+            }
+        }
+        write(UInt64(bytes.count), at: CheckpointFormat.lengthOffset)
+        write(
+            CheckpointFormat.checksum(bytes, from: CheckpointFormat.contentOffset),
+            at: CheckpointFormat.checksumOffset)
+        let restarted = try relay.restarted(from: bytes, afterMilliseconds: 1)
+        #expect(restarted.engine.counters.received == relay.engine.counters.received)
+        #expect(restarted.engine.counters.dropped == relay.engine.counters.dropped)
+        #expect(restarted.engine.sessions.liveCount == relay.engine.sessions.liveCount)
+        #expect(restarted.engine.rebinds.total == relay.engine.rebinds.total)
     }
 
     @Test func whatIsCutOffIsRefused() throws {
@@ -144,7 +172,7 @@ private struct CheckpointMutation: ~Copyable {
     }
 
     private mutating func change(_ changed: inout [UInt8]) {
-        let sessions = CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes + 32
+        let sessions = CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes() + 32
         let index = random.below(changed.count)
         let size = CheckpointFormat.sessionBytes
         let count = (changed.count - sessions) / size

@@ -12,7 +12,7 @@ enum CheckpointFuzz {
         guard let first = input.first else { return }
         let count = Int(first % 4)
         let length =
-            CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes
+            CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes()
             + count * CheckpointFormat.sessionBytes
         let content = input.dropFirst().prefix(length - CheckpointFormat.contentOffset)
         let file = signed(Array(content), sessions: count, length: length)

@@ -68,8 +68,10 @@ final class AgentWorld {
         scenario = Scenario(effort: .brief, random: &random)
         now = Instant(nanoseconds: random.nanoseconds(milliseconds: 1_000...100_000))
         relayHosts = RelayPair(
-            first: RelayHost(scenario: scenario, limits: limits, at: now, random: &random),
-            second: RelayHost(scenario: scenario, limits: limits, at: now, random: &random))
+            first: RelayHost(
+                scenario: scenario, limits: limits, workers: 1, at: now, random: &random),
+            second: RelayHost(
+                scenario: scenario, limits: limits, workers: 1, at: now, random: &random))
         isDown = [false, false]
         var addresses = AddressPlan()
         nats = [setting.kinds.server, setting.kinds.client].map {
@@ -124,7 +126,8 @@ final class AgentWorld {
 
     /// Makes a relay forget everything, as a restart does.
     func restart(relay: Int) {
-        let host = RelayHost(scenario: scenario, limits: limits, at: now, random: &random)
+        let host = RelayHost(
+            scenario: scenario, limits: limits, workers: 1, at: now, random: &random)
         if relay == 0 { relayHosts.first = host } else { relayHosts.second = host }
     }
 

@@ -13,12 +13,12 @@ struct Delivery {
 extension Checker {
     /// Checks a batch: everything but the snapshot after it.
     mutating func check(_ record: BatchRecord, _ work: inout PeerWork) -> WalkResult {
-        for input in record.inputs where !input.isTruncated { note(input, &work) }
+        for input in record.inputs where input.loss == nil { note(input, &work) }
         // What is claimed here is checked by the second layer.
         for case .peerRebound(let id, _, _, let to, _, _, _) in record.events.map(\.event) {
             presented[to, default: []].append(id)
         }
-        isLenient = record.after.suppressedEvents != record.before.suppressedEvents
+        isLenient = record.isLenient
         endedSessions = record.events.compactMap {
             if case .sessionEnded(let id, _, _, _, _) = $0.event { id } else { nil }
         }
@@ -140,7 +140,7 @@ extension Checker {
         if bytes != input.datagram.bytes {
             fail(.delivery, at: now, "\(source) to \(destination): not the bytes that came")
         }
-        if input.isTruncated { fail(.delivery, at: now, "half a datagram of \(source)") }
+        if input.loss != nil { fail(.delivery, at: now, "half a datagram of \(source)") }
         if delivery.ecn != input.datagram.ecn {
             fail(.plan, at: now, "ECN \(input.datagram.ecn) became \(delivery.ecn)")
         }
@@ -152,7 +152,7 @@ extension Checker {
         if isStray(source), ledger.place(of: destination) != nil || isLenient {
         } else if shared.isEmpty {
             fail(.delivery, at: now, "\(source) and \(destination) share no session")
-        } else if shared.allSatisfy({ isQuarantined($0, at: now) }) {
+        } else if !isLenient, shared.allSatisfy({ isQuarantined($0, at: now) }) {
             fail(.quarantine, at: now, "\(source) to \(destination) in an evicted session")
         }
         checkLocal(delivery, at: now)
@@ -177,7 +177,7 @@ extension Checker {
         guard !replies.isEmpty else { return }
         var asked: [TransportAddress: Int] = [:]
         var answered = 0
-        for input in record.inputs where !input.isTruncated {
+        for input in record.inputs where input.loss == nil {
             guard let id = RegistrationText.session(input.datagram.bytes) else { continue }
             let source = input.datagram.source
             if asked[source] == nil { answered += replies[source] ?? 0 }

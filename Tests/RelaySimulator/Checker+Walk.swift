@@ -8,15 +8,14 @@ extension Checker {
         _ work: inout PeerWork
     ) -> WalkResult {
         let events = record.events.map(\.event).filter(\.isAboutPlaces)
-        let isLenient = record.after.suppressedEvents != record.before.suppressedEvents
         var walk = Walk(
             now: record.now, events: events[...], replies: replies,
-            result: WalkResult(isLenient: isLenient))
+            result: WalkResult(isLenient: record.isLenient))
         walk.expect(.receiveBufferFull, record.overflow)
         prepareSight(record)
         for (index, input) in record.inputs.enumerated() {
-            if input.isTruncated {
-                walk.expect(.truncated)
+            if let reason = input.loss {
+                walk.expect(reason)
             } else if let id = RegistrationText.session(input.datagram.bytes) {
                 register(id, from: input.datagram.source, &walk)
             } else {

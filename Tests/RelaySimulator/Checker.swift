@@ -45,6 +45,11 @@ struct BatchRecord {
     var overflow: Int
     var before: Tally
     var after: Tally
+    /// Whether a worker that took part had not been told all that had changed.
+    var isStale = false
+
+    /// Whether not everything that the relay did can be foretold.
+    var isLenient: Bool { isStale || after.suppressedEvents != before.suppressedEvents }
 }
 
 /// Watches everything that goes into the relay and comes out of it, in two layers.

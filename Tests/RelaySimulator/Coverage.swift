@@ -25,6 +25,8 @@ enum Occurrence: Int, CaseIterable {
     case connectionAttempted, connectionEstablished, sessionDiagnosed
     case reboundByRegistration, reboundByID, reboundByIP, reboundBack
     case pendingMoveForwarded, unclearStray, spinPlayed
+    // What only workers do.
+    case puntDecided, staleWorker
 
     init(_ event: RelayEvent) {
         self =
@@ -98,13 +100,17 @@ public struct Coverage: Sendable, CustomStringConvertible {
 
     /// No scenario has a budget, which would end most of what else there is to see.
     private static let unreachable: [DropReason] = [.throttled, .budget]
+    private static let ofWorkers: [Occurrence] = [.puntDecided, .staleWorker]
 
     /// What many runs together must have reached and have not: without it a simulation that has
     /// stopped to reach the interesting places would pass.
-    public var missing: [String] {
-        let occurrences = Occurrence.allCases.filter { count($0) == 0 }.map { "\($0)" }
+    public func missing(hasWorkers: Bool) -> [String] {
+        let occurrences = Occurrence.allCases.filter {
+            count($0) == 0 && (hasWorkers || !Coverage.ofWorkers.contains($0))
+        }.map { "\($0)" }
         let drops = DropReason.allCases.filter {
             self.drops[Int($0.rawValue)] == 0 && !Coverage.unreachable.contains($0)
+                && (hasWorkers || $0 != .puntQueueFull)
         }
         let diagnoses = DiagnosisKind.allCases.filter { self.diagnoses[Int($0.rawValue)] == 0 }
         return occurrences + drops.map { "drop \($0.name)" }

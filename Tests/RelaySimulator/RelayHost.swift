@@ -5,8 +5,9 @@ struct Input {
     var slot: Int
     var offset: Int
     var datagram: Datagram
-    /// Whether it lay in a slot that was cut short, so that it must be dropped.
-    var isTruncated: Bool
+    /// Why it must be dropped, if it must: it lay in a slot that was cut short, or its worker could
+    /// not hand it to the engine.
+    var loss: DropReason?
 }
 
 /// A datagram as the relay's system was told to send it.
@@ -45,26 +46,41 @@ struct Tally: Equatable {
 /// The machine that the relay runs on: its receive buffer, its sending, and the owner's loop around
 /// the engine.
 struct RelayHost: ~Copyable {
-    private(set) var engine: RelayEngine
+    var engine: RelayEngine
     private(set) var snapshot: RelaySnapshot
-    private var batch = ReceiveBatch()
-    private var plan = TransmitPlan()
+    var batch = ReceiveBatch()
+    var plan = TransmitPlan()
+    /// Threads that forward beside the engine, and what they left for it to decide.
+    private(set) var workers: [WorkerHost] = []
+    var punts: [Punt] = []
     private var cursor: UInt64 = 0
     private var queue: [Datagram] = []
     private let queueLimit: Int
     private let limits: Limits
     private var overflow = 0
 
-    init(scenario: Scenario, limits: Limits, at now: Instant, random: inout Random) {
+    init(
+        scenario: Scenario, limits: Limits, workers: Int, at now: Instant, random: inout Random
+    ) {
         engine = RelayEngine(
             configuration: limits.configuration, secret: (random.next(), random.next()), at: now)
         snapshot = RelaySnapshot(sessionLimit: limits.sessions)
         queueLimit = scenario.receiveQueueLimit
         self.limits = limits
         for local in 0..<UInt16(2) { engine.addOwnAddress(AddressPlan.relay(local)) }
+        begin(workers: workers)
     }
 
-    var hasQueue: Bool { !queue.isEmpty || overflow > 0 }
+    /// Begins to forward with several workers, if there is more than one.
+    private mutating func begin(workers count: Int) {
+        guard count > 1 else { return }
+        engine.begin(workers: count)
+        workers = (0..<count).map { _ in WorkerHost(engine.makeReplica()) }
+    }
+
+    var hasQueue: Bool { !queue.isEmpty || overflow > 0 || !punts.isEmpty }
+    /// Whether anything waits in the receive buffer.
+    var hasArrivals: Bool { !queue.isEmpty || overflow > 0 }
 
     var tally: Tally {
         var tally = Tally()
@@ -100,6 +116,7 @@ struct RelayHost: ~Copyable {
     /// Forgets what waits in the receive buffer, as a socket that is closed does.
     mutating func loseQueue() {
         queue.removeAll()
+        punts.removeAll()
         overflow = 0
     }
 
@@ -114,6 +131,7 @@ struct RelayHost: ~Copyable {
         _ = try engine.restore(stored, from: origin, at: reading) { $0 }
         self.engine = engine
         cursor = 0
+        begin(workers: workers.count)
     }
 
     // MARK: Receiving
@@ -171,7 +189,8 @@ struct RelayHost: ~Copyable {
             }
             inputs.append(
                 Input(
-                    slot: slot, offset: offset, datagram: datagram, isTruncated: first.isTruncated))
+                    slot: slot, offset: offset, datagram: datagram,
+                    loss: first.isTruncated ? .truncated : nil))
             offset += datagram.bytes.count
         }
         // A train of one may be marked as such, too.
@@ -188,18 +207,12 @@ struct RelayHost: ~Copyable {
     /// Lets the engine decide about the batch, and reads the plan.
     mutating func receive(at now: Instant) -> [OutputRun] {
         engine.receive(batch, into: &plan, at: now)
-        return (0..<plan.runCount).map { run($0) }
+        return (0..<plan.runCount).map { OutputRun($0, of: plan, batch) }
     }
 
     /// Notes what the system did not take, and settles the plan.
     mutating func settle(_ runs: [OutputRun], at now: Instant) {
-        for (number, run) in runs.enumerated() {
-            guard let reason = run.unsentReason else { continue }
-            let unsent = run.outputs.filter { !$0.wasSent }
-            plan.runs[number].unsentDatagrams = UInt16(unsent.count)
-            plan.runs[number].unsentBytes = UInt32(unsent.reduce(0) { $0 + $1.bytes.count })
-            plan.runs[number].unsentReason = reason
-        }
+        plan.noteUnsent(runs)
         engine.settle(plan, at: now)
     }
 
@@ -222,27 +235,32 @@ struct RelayHost: ~Copyable {
     mutating func takeSnapshot(at now: Instant) {
         while !engine.fill(&snapshot, at: now) {}
     }
+}
 
+extension OutputRun {
     /// Reads a run as the kernel would: its pieces one behind the other, cut at the segment length.
-    private func run(_ number: Int) -> OutputRun {
+    init(_ number: Int, of plan: borrowing TransmitPlan, _ batch: borrowing ReceiveBatch) {
         let run = plan.runs[number]
-        var result = OutputRun(
-            destination: run.destination, local: run.local.number, ecn: run.ecn,
-            byteCount: Int(run.byteCount), segmentLength: Int(run.segmentLength),
-            datagramCount: Int(run.datagramCount), pieceLengths: [], outputs: [],
-            unsentReason: nil)
+        destination = run.destination
+        local = run.local.number
+        ecn = run.ecn
+        byteCount = Int(run.byteCount)
+        segmentLength = Int(run.segmentLength)
+        datagramCount = Int(run.datagramCount)
+        pieceLengths = []
+        outputs = []
         var number = Int(run.firstPiece)
         for _ in 0..<run.pieceCount {
             let piece = plan.pieces[number]
-            result.pieceLengths.append(Int(piece.length))
-            read(piece, segmentLength: Int(run.segmentLength), into: &result.outputs)
+            pieceLengths.append(Int(piece.length))
+            read(piece, of: plan, batch)
             number = Int(piece.next)
         }
-        return result
     }
 
-    private func read(
-        _ piece: TransmitPlan.Piece, segmentLength: Int, into outputs: inout [Output]
+    private mutating func read(
+        _ piece: TransmitPlan.Piece, of plan: borrowing TransmitPlan,
+        _ batch: borrowing ReceiveBatch
     ) {
         let isReply = piece.slot == TransmitPlan.Piece.replySlot
         var done = 0
@@ -259,6 +277,32 @@ struct RelayHost: ~Copyable {
                 Output(place: isReply ? nil : (Int(piece.slot), offset), bytes: bytes))
             done += length
         } while done < Int(piece.length)
+    }
+}
+
+extension TransmitPlan {
+    /// Notes what the system did not take.
+    mutating func noteUnsent(_ sent: [OutputRun]) {
+        for (number, run) in sent.enumerated() {
+            guard let reason = run.unsentReason else { continue }
+            let unsent = run.outputs.filter { !$0.wasSent }
+            runs[number].unsentDatagrams = UInt16(unsent.count)
+            runs[number].unsentBytes = UInt32(unsent.reduce(0) { $0 + $1.bytes.count })
+            runs[number].unsentReason = reason
+        }
+    }
+}
+
+extension ReceiveBatch {
+    /// Puts datagrams that came together into the next slot, where they begin one behind the other.
+    mutating func add(_ datagrams: ArraySlice<[UInt8]>, _ arrival: Arrival) {
+        var start = count * ReceiveBatch.slotStride
+        for bytes in datagrams {
+            for index in bytes.indices { self.bytes[start + index] = bytes[index] }
+            start += bytes.count
+        }
+        arrivals[count] = arrival
+        count += 1
     }
 }
 

@@ -6,7 +6,7 @@ enum Sabotage: CaseIterable {
     case longReply, uncalledReply, miscount, missingEvent, ignoredEviction, deadService
     case looseAllowance, looseAcknowledgements, looseSessions, looseHalfOpen, shortGrace
     case longTimeout, shortTimeout, looseRebinding, looseValidation
-    case oldCheckpoint
+    case oldCheckpoint, deafWorker
 
     /// What the checker must say.
     var breaks: [Invariant] {
@@ -26,9 +26,13 @@ enum Sabotage: CaseIterable {
         case .longTimeout, .shortTimeout: [.expiry]
         case .looseRebinding: [.events, .delivery, .conservation]
         case .oldCheckpoint: [.expiry, .events]
+        case .deafWorker: [.conservation, .delivery, .events, .quarantine]
         case .looseValidation: [.events, .allowance, .replies]
         }
     }
+
+    /// How many workers the relay needs for it.
+    var workers: Int { self == .deafWorker ? 2 : 1 }
 
     /// What the relay is told in place of the limits that the checker holds it to.
     func change(_ scenario: inout Scenario) -> Limits {

@@ -52,6 +52,10 @@ extension Simulation {
     }
 
     private func receiveBatch() {
+        guard host.workers.isEmpty else {
+            receiveWithWorkers()
+            return
+        }
         guard host.hasQueue else { return }
         let before = host.tally
         let overflow = host.reportOverflow(at: now)
@@ -64,9 +68,15 @@ extension Simulation {
             host.settle(runs, at: now)
         }
         noteCoverage(inputs, runs)
-        var record = BatchRecord(
-            now: now, inputs: inputs, runs: runs, events: drainEvents(), overflow: overflow,
-            before: before, after: host.tally)
+        check(
+            BatchRecord(
+                now: now, inputs: inputs, runs: runs, events: drainEvents(), overflow: overflow,
+                before: before, after: host.tally))
+    }
+
+    /// Lets the checker see what went in and came out, and lets that go on its way.
+    func check(_ original: BatchRecord) {
+        var record = original
         if phase == .chaos { sabotage?.tamper(with: &record, others: lastSources) }
         let result = checker.check(record, &work)
         work.coverage.note(.lateArrivalForwarded, result.lateArrivals)
@@ -104,7 +114,7 @@ extension Simulation {
 
     /// Offers a run to the system, which may refuse it whole, or datagrams of it: those that are
     /// longer than the path allows, and others for no reason that can be seen.
-    private func send(_ run: inout OutputRun) {
+    func send(_ run: inout OutputRun) {
         if sabotage == .deadService, phase != .chaos {
             refuseAll(of: &run, .unreachable)
         } else if phase == .chaos,
@@ -156,7 +166,7 @@ extension Simulation {
         }
     }
 
-    private func noteCoverage(_ inputs: [Input], _ runs: [OutputRun]) {
+    func noteCoverage(_ inputs: [Input], _ runs: [OutputRun]) {
         work.coverage.note(.datagramReceived, inputs.count)
         if let last = inputs.last, last.slot == ReceiveBatch.slotLimit - 1 {
             work.coverage.note(.fullBatch)

@@ -34,6 +34,8 @@ extension Simulation {
         guard downUntil == nil else { return }
         say("the relay ends: \(restart)")
         work.coverage.note(restart.occurrence)
+        // What workers left to be decided is decided before the last state is written down.
+        while restart != .kill, !host.punts.isEmpty { decidePunts() }
         if restart != .kill || saved == nil { saveRelay() }
         self.restart = restart
         let milliseconds = restart == .handover ? 1...20 : 1...2_000

@@ -16,11 +16,12 @@ public struct SimulationReport: Sendable {
 
 /// Runs one seed: a relay in a small internet of NATs, honest and hostile hosts, in virtual time.
 ///
-/// `trace` is called with a line for everything that happens.
+/// The relay forwards with so many workers. `trace` is called with a line for everything that
+/// happens.
 public func simulate(
-    seed: UInt64, effort: Effort = .full, trace: ((String) -> Void)? = nil
+    seed: UInt64, effort: Effort = .full, workers: Int = 1, trace: ((String) -> Void)? = nil
 ) -> SimulationReport {
-    Simulation(seed: seed, effort: effort, sabotage: nil, trace: trace).run()
+    Simulation(seed: seed, effort: effort, workers: workers, sabotage: nil, trace: trace).run()
 }
 
 /// A seeded discrete-event simulation around one relay.
@@ -68,6 +69,8 @@ final class Simulation {
     var sessionIDs: [SessionID] = []
     var hostile: Hostile
     var host: RelayHost
+    /// What befalls workers: drawn by itself, so that a seed is the same with one of them.
+    var workerRandom: Random
     var checker: Checker
     var digest = Digest()
     var phase = Phase.chaos
@@ -87,7 +90,8 @@ final class Simulation {
     var lastSources: [TransportAddress] = []
 
     init(
-        seed: UInt64, effort: Effort, sabotage: Sabotage?, trace: ((String) -> Void)?
+        seed: UInt64, effort: Effort, workers: Int = 1, sabotage: Sabotage?,
+        trace: ((String) -> Void)?
     ) {
         var random = Random(seed: seed)
         var scenario = Scenario(effort: effort, random: &random)
@@ -99,7 +103,9 @@ final class Simulation {
         self.trace = trace
         self.scenario = scenario
         now = startedAt
-        host = RelayHost(scenario: scenario, limits: limits, at: now, random: &random)
+        host = RelayHost(
+            scenario: scenario, limits: limits, workers: workers, at: now, random: &random)
+        workerRandom = Random(seed: ~seed)
         checker = Checker(limits: scenario.limits)
         work = PeerWork(random: random, sent: SentRecords(), coverage: Coverage())
         hostile = Hostile(sender: 0, ip: IPAddress(v4: 0x6200_0001))

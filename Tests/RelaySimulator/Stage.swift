@@ -15,7 +15,8 @@ final class Stage {
         var random = Random(seed: seed)
         let scenario = Scenario(effort: .brief, random: &random)
         now = Instant(nanoseconds: random.nanoseconds(milliseconds: 1_000...100_000))
-        host = RelayHost(scenario: scenario, limits: Limits(), at: now, random: &random)
+        host = RelayHost(
+            scenario: scenario, limits: Limits(), workers: 1, at: now, random: &random)
         id = SessionID(high: random.next(), low: random.next())
         addresses = (1...2).map { number in
             TransportAddress(

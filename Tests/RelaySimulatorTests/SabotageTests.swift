@@ -11,7 +11,10 @@ import Testing
     @Test(arguments: Sabotage.allCases)
     func faultIsNoticed(_ sabotage: Sabotage) throws {
         let reports = (1...SabotageTests.seedLimit).lazy.map { seed in
-            Simulation(seed: seed, effort: .brief, sabotage: sabotage, trace: nil).run()
+            Simulation(
+                seed: seed, effort: .brief, workers: sabotage.workers, sabotage: sabotage,
+                trace: nil
+            ).run()
         }
         let failed = try #require(
             reports.first { $0.failure != nil }, "nobody noticed \(sabotage)")

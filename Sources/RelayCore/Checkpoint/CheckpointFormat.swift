@@ -15,9 +15,13 @@ enum CheckpointFormat {
     /// From the clocks to the number of local addresses.
     static let headerBytes = contentOffset + 112
     /// What the counters, tallies and histograms take.
-    static let countersBytes =
-        40 + 8 * ReplyKind.allCases.count + 4 + DropReason.allCases.count * (16 + addressBytes)
-    static let totalsBytes = countersBytes + 8 * 5 + 2 * 8 * 13
+    static let reasonCountOffset = 40 + 8 * ReplyKind.allCases.count
+    static func countersBytes(reasons: Int) -> Int {
+        reasonCountOffset + 4 + reasons * (16 + addressBytes)
+    }
+    static func totalsBytes(reasons: Int = DropReason.allCases.count) -> Int {
+        countersBytes(reasons: reasons) + 8 * 5 + 2 * 8 * 13
+    }
     static let ipBytes = 16
     static let addressBytes = 22
     static let localBytes = 2
@@ -50,7 +54,7 @@ extension RelayCheckpoint {
         var writer = CheckpointWriter(reusing: bytes)
         bytes = []
         writer.reserve(
-            CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes
+            CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes()
                 + localCount * CheckpointFormat.ipBytes
                 + sessionCount * CheckpointFormat.sessionBytes)
         writeHeader(to: &writer, at: reading)

@@ -42,8 +42,7 @@ extension RelayEngine {
         cookies = CookieSecrets(from: &reader)
         reader = CheckpointReader(stored.bytes, at: stored.totalsOffset, clock: clock)
         if let restored = RelayCounters(from: &reader) { counters = restored }
-        let tallies = stored.totalsOffset + CheckpointFormat.countersBytes
-        reader = CheckpointReader(stored.bytes, at: tallies, clock: clock)
+        reader = CheckpointReader(stored.bytes, at: stored.talliesOffset, clock: clock)
         if let restored = RebindTally(from: &reader) { rebinds = restored }
         var histogram = Histogram.roundTrips
         if histogram.restore(from: &reader) { handshakeRoundTrips = histogram }

@@ -42,13 +42,14 @@ public struct StoredCheckpoint: Sendable {
     let bytes: [UInt8]
     /// Where the secrets of the cookies are.
     let cookiesOffset: Int
-    /// Where the totals begin, and the sessions.
+    /// Where the totals begin, what comes behind the counters in them, and the sessions.
     let totalsOffset: Int
+    let talliesOffset: Int
     let sessionsOffset: Int
 
     /// The longest that one can be: with the most sessions, and evicted ones.
     public static let byteLimit =
-        CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes
+        CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes()
         + RelayCheckpoint.localLimit * CheckpointFormat.ipBytes
         + SessionTable.recordCount(limit: Setting.sessionLimit.range.upperBound)
         * CheckpointFormat.sessionBytes
@@ -87,7 +88,13 @@ public struct StoredCheckpoint: Sendable {
             Int(sessionBytes) == CheckpointFormat.sessionBytes,
             sessionCount <= UInt64(bytes.count / CheckpointFormat.sessionBytes)
         else { throw .malformed }
-        let localsOffset = totalsOffset + CheckpointFormat.totalsBytes
+        // An older relay knew fewer reasons for drops than there are now.
+        var counters = CheckpointReader(
+            bytes, at: totalsOffset + CheckpointFormat.reasonCountOffset)
+        let reasons = Int(counters.read(as: UInt32.self))
+        guard reasons <= DropReason.allCases.count else { throw .malformed }
+        talliesOffset = totalsOffset + CheckpointFormat.countersBytes(reasons: reasons)
+        let localsOffset = totalsOffset + CheckpointFormat.totalsBytes(reasons: reasons)
         sessionsOffset = localsOffset + Int(localCount) * CheckpointFormat.ipBytes
         self.sessionCount = Int(sessionCount)
         guard

@@ -98,6 +98,7 @@ nonisolated extension DropReason {
         case .unreachable: "no way to the receiver"
         case .strangerLimit: "a flood from outside any session"
         case .peerLimit: "one peer sends more than the relay can read"
+        case .puntQueueFull: "more asks for decisions than the relay makes"
         }
     }
 }
