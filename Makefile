@@ -7,6 +7,9 @@ SWIFT ?= swift
 ARGS ?=
 FUZZ_SECONDS ?= 60
 
+# What is tested with a relay that has several workers, too.
+WORKER_TESTS := aioquic hijacking quic_portal rebinding restart wire
+
 RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
@@ -83,6 +86,7 @@ simulate: checks ## 200 seeds of the simulation, in two processes that must agre
 	$(CHECKS) simulate --seeds 200 | tee .build/simulation-1.txt
 	$(CHECKS) simulate --seeds 200 > .build/simulation-2.txt
 	cmp .build/simulation-1.txt .build/simulation-2.txt
+	$(CHECKS) simulate --seeds 200 --workers 2
 
 allocations: checks ## Heap allocations of a forwarding relay: none.
 	$(CHECKS) allocations --datagrams 1000000
@@ -101,6 +105,8 @@ e2e: build $(PYTHON) ## Real QUIC programs and raw sockets, and the dashboard in
 	@.ci/install-packages tmux $(LABORATORY)
 	@.ci/unpack-package caddy .build/caddy
 	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) $(PYTHON) -m pytest Tests/EndToEnd
+	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) END_TO_END_WORKERS=2 \
+		$(PYTHON) -m pytest $(addprefix Tests/EndToEnd/test_,$(WORKER_TESTS:=.py))
 
 interop: build $(PYTHON) ## All QUIC programs through all NATs, half an hour, and Documentation/interop.md anew.
 	@.ci/install-packages $(LABORATORY)

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -78,6 +79,13 @@ ssize_t clinux_send_to_path(
         memcpy(CMSG_DATA(header), &passed, sizeof passed);
     }
     return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+int clinux_processor_count(void) {
+    cpu_set_t processors;
+    if (sched_getaffinity(0, sizeof processors, &processors) != 0) return 1;
+    int count = CPU_COUNT(&processors);
+    return count > 0 ? count : 1;
 }
 
 int clinux_eventfd(void) {

@@ -4,7 +4,9 @@ import RelayCore
 
 /// Where and how the relay meets the network.
 struct NetworkOptions: NamedOptions {
-    static let valueOptions = [Setting.port.name, "bind", Setting.receiveBuffer.name]
+    static let valueOptions = [
+        Setting.port.name, "bind", Setting.receiveBuffer.name, Setting.workers.name,
+    ]
     static let flagOptions = ["no-offload", "no-overload-filter"]
 
     @Option(setting: .port)
@@ -26,6 +28,11 @@ struct NetworkOptions: NamedOptions {
     @Option(setting: .receiveBuffer)
     var receiveBufferBytes = Setting.receiveBuffer.defaultValue
 
+    @Option(
+        name: .customLong(Setting.workers.name),
+        help: ArgumentHelp(WorkerCount.help, valueName: "number"), transform: parseWorkers)
+    var workers = WorkerCount.exactly(Setting.workers.defaultValue)
+
     /// What the socket is opened with.
     var configuration: SocketConfiguration {
         get throws {
@@ -34,4 +41,45 @@ struct NetworkOptions: NamedOptions {
                 usesOffload: !noOffload, filtersOverload: !noOverloadFilter)
         }
     }
+}
+
+/// How many threads are to forward.
+enum WorkerCount: CustomStringConvertible {
+    case exactly(Int)
+    /// As many as suit the machine.
+    case automatic
+
+    /// The word for it.
+    var description: String {
+        switch self {
+        case .exactly(let number): "\(number)"
+        case .automatic: "auto"
+        }
+    }
+
+    /// The number that it comes to on this machine.
+    var number: Int {
+        switch self {
+        case .exactly(let number): number
+        case .automatic: Setting.automaticWorkers
+        }
+    }
+
+    fileprivate static var help: String {
+        let range = Setting.workers.range
+        return
+            "\(Setting.workers.summary.dropLast()) (\(range.lowerBound) to \(range.upperBound) or "
+            + "auto; default: \(Setting.workers.defaultValue))."
+    }
+}
+
+private func parseWorkers(_ word: String) throws -> WorkerCount {
+    if word == "auto" { return .automatic }
+    let range = Setting.workers.range
+    guard let number = Int(word), range.contains(number) else {
+        throw NotAllowed(
+            description: "must be a number from \(range.lowerBound) to \(range.upperBound), or auto"
+        )
+    }
+    return .exactly(number)
 }

@@ -155,6 +155,7 @@ struct Serve: ParsableCommand {
     /// What the relay begins with: the state that there is, and where it keeps its books.
     private func start(_ initial: InitialState, _ directory: StateDirectory?) -> RelayStart {
         var start = initial.start
+        start.workers = network.workers.number
         start.sessionLog = records.configuration(sessionsLiveOn: directory != nil)
         start.budgetStore = directory.map { BudgetStore(directory: $0.path) }
         return start

@@ -47,6 +47,7 @@ struct InitialState {
         if let inheritance {
             start.checkpoint = try inheritance.receive()
             start.socket = inheritance.socket
+            start.otherSockets = inheritance.otherSockets
             start.origin = .handover
             start.startsPaused = true
         } else if let directory {

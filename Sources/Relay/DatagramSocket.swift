@@ -42,7 +42,7 @@ extension Setting {
 }
 
 /// The relay's UDP socket: bound, and set up so that nothing is changed on the way through.
-public struct DatagramSocket: ~Copyable {
+public struct DatagramSocket: ~Copyable, Sendable {
     private let file: FileDescriptor
     let family: SocketFamily
     /// Whether datagrams come to several of our addresses, which replies have to leave from.
@@ -83,6 +83,22 @@ public struct DatagramSocket: ~Copyable {
             }
             return try DatagramSocket(configuration, on: IPAddress(v4: 0))
         }
+    }
+
+    /// Opens another socket where one is bound, and lets the system deal what comes between the two:
+    /// whatever one address sends goes to one of them (SO_REUSEPORT, socket(7)).
+    ///
+    /// The first one was bound alone. So a relay never gets into another one's port by mistake.
+    static func open(
+        _ configuration: SocketConfiguration, beside first: borrowing DatagramSocket
+    ) throws(SystemError) -> DatagramSocket {
+        let options = SocketOptions(
+            descriptor: first.descriptor, subject: first.boundAddress.description)
+        try options.set(SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
+        return try DatagramSocket(
+            .own(first.boundAddress), receiveBufferBytes: configuration.receiveBufferBytes,
+            usesOffload: configuration.usesOffload, isShared: true,
+            isDualStack: first.isDualStack)
     }
 
     /// Takes over a bound UDP socket that somebody else opened, as it stands: where it is bound to
@@ -141,7 +157,8 @@ public struct DatagramSocket: ~Copyable {
     }
 
     private init(
-        _ name: Name, receiveBufferBytes: Int, usesOffload: Bool
+        _ name: Name, receiveBufferBytes: Int, usesOffload: Bool, isShared: Bool = false,
+        isDualStack wantsBoth: Bool = true
     ) throws(SystemError) {
         let address = name.address.ip
         let family = SocketFamily(of: address)
@@ -149,7 +166,8 @@ public struct DatagramSocket: ~Copyable {
         let file = try SocketOptions.openFile(family: family, subject: subject)
         let options = SocketOptions(descriptor: file.number, subject: subject)
         let isWildcard = address == .unspecified || (address.isV4 && address.v4 == 0)
-        let isDualStack = family == .v6 && isWildcard
+        let isDualStack = family == .v6 && isWildcard && wantsBoth
+        if isShared { try options.set(SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT") }
         if family == .v6 {
             try options.set(SOL_IPV6, IPV6_V6ONLY, isDualStack ? 0 : 1, "IPV6_V6ONLY")
         }

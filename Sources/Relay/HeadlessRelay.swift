@@ -185,7 +185,8 @@ public struct HeadlessRelay: ~Copyable {
 
     private func logStart(_ configuration: RelayConfiguration) {
         let socket = service.socket
-        let memory = RelayService.byteCount(configuration, keepsState: service.keepsState)
+        let memory = RelayService.byteCount(
+            configuration, keepsState: service.keepsState, workers: socket.workers)
         events.log(
             .notice, "listening",
             [
@@ -197,7 +198,8 @@ public struct HeadlessRelay: ~Copyable {
                 "receive_buffer": "\(socket.receiveBufferBytes)",
                 "offload": socket.canSegment && socket.canCoalesce
                     ? "on" : socket.canSegment || socket.canCoalesce ? "partly" : "off",
-            ])
+            ].merging(socket.workers > 1 ? ["workers": "\(socket.workers)"] : [:]) { one, _ in one }
+        )
         guard socket.receiveBufferBytes < socket.receiveBufferWanted else { return }
         events.log(
             .warning, "receive_buffer_small",

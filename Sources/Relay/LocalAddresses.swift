@@ -13,6 +13,30 @@ struct LocalAddresses: ~Copyable {
     /// How many numbers are given out; number 0 is `LocalAddress.any`.
     private(set) var count = 1
     private var latest = 0
+    /// Where several threads agree on the numbers.
+    private let book: LocalAddressBook?
+
+    /// None, of one thread's.
+    init() { book = nil }
+
+    /// Those of a book that others share.
+    init(_ book: LocalAddressBook) {
+        self.book = book
+        refresh()
+    }
+
+    /// Takes over the numbers that others have given out.
+    @inline(__always)
+    mutating func refresh() {
+        if let book, book.count > count { copy(book) }
+    }
+
+    private mutating func copy(_ book: LocalAddressBook) {
+        for address in book.addresses(from: count) {
+            addresses[count] = address
+            count += 1
+        }
+    }
 
     /// The number of an address, a new one if it has none.
     @inline(__always)
@@ -32,6 +56,14 @@ struct LocalAddresses: ~Copyable {
             return LocalAddress(number: UInt16(number))
         }
         guard count < LocalAddresses.limit else { return .any }
+        if let book {
+            book.add(address)
+            copy(book)
+            for number in 1..<count where addresses[number] == address {
+                return LocalAddress(number: UInt16(number))
+            }
+            return .any
+        }
         addresses[count] = address
         latest = count
         count += 1

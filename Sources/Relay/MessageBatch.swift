@@ -68,7 +68,7 @@ struct MessageBatch: ~Copyable {
     /// Adds a whole run as one message.
     @inline(__always)
     mutating func add(
-        run number: Int, of plan: borrowing TransmitPlan, _ received: borrowing ReceiveBuffers,
+        run number: Int, of plan: borrowing TransmitPlan, _ received: borrowing ReceiveBatch,
         _ locals: borrowing LocalAddresses
     ) {
         let run = plan.runs[number]
@@ -87,7 +87,7 @@ struct MessageBatch: ~Copyable {
     /// Adds one datagram of a run.
     mutating func add(
         datagram: TransmitPlan.Piece, run number: Int, of plan: borrowing TransmitPlan,
-        _ received: borrowing ReceiveBuffers, _ locals: borrowing LocalAddresses
+        _ received: borrowing ReceiveBatch, _ locals: borrowing LocalAddresses
     ) {
         let run = plan.runs[number]
         let firstVector = vectorCount
@@ -100,7 +100,7 @@ struct MessageBatch: ~Copyable {
     @inline(__always)
     private mutating func addVector(
         _ piece: TransmitPlan.Piece, of plan: borrowing TransmitPlan,
-        _ received: borrowing ReceiveBuffers
+        _ received: borrowing ReceiveBatch
     ) {
         let start = Int(piece.offset)
         let length = Int(piece.length)
@@ -110,7 +110,7 @@ struct MessageBatch: ~Copyable {
         } else {
             let slot = Int(piece.slot) * ReceiveBatch.slotStride
             unsafe vectors[vectorCount] = iovec(
-                iov_base: received.batch.bytes.baseAddress + slot + start, iov_len: length)
+                iov_base: received.bytes.baseAddress + slot + start, iov_len: length)
         }
         vectorCount += 1
     }

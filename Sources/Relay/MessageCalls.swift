@@ -17,14 +17,17 @@ struct MessageHeaders {
 }
 
 /// The system calls of the data path, so that tests can make them fail as they like.
-protocol MessageCalls: ~Copyable {
+protocol MessageCalls: QueueCalls, ~Copyable {
     /// Receives into the messages: waits for the first datagram if asked to, takes the others that
     /// are there (recvmmsg(2)).
     mutating func receive(_ messages: MessageHeaders, waits: Bool) -> SystemResult
 
     /// Sends messages in order up to the first that fails, never waiting (sendmmsg(2)).
     mutating func send(_ messages: MessageHeaders) -> SystemResult
+}
 
+/// The system calls for what waits to be received.
+protocol QueueCalls: ~Copyable {
     /// The state of the receive queue.
     func receiveQueue() -> ReceiveQueue
 
@@ -75,4 +78,31 @@ extension DatagramSocket: MessageCalls {
     func attach(_ filter: borrowing AdmissionFilter) -> Errno? { filter.attach(to: descriptor) }
 
     func detachFilter() { AdmissionFilter.detach(from: descriptor) }
+}
+
+/// A copy of a socket that only sends: for a thread beside the one that receives through it.
+struct SendingSocket: ~Copyable, MessageCalls {
+    private let file: FileDescriptor
+
+    init(copying socket: borrowing DatagramSocket) throws(SystemError) {
+        let original = socket.descriptor
+        file = try FileDescriptor(
+            systemCall("dup of", "the socket") { Int(fcntl(original, F_DUPFD_CLOEXEC, 3)) })
+    }
+
+    func receive(_ messages: MessageHeaders, waits: Bool) -> SystemResult { .done(0) }
+
+    func send(_ messages: MessageHeaders) -> SystemResult {
+        systemCall {
+            Int(
+                unsafe clinux_sendmmsg(
+                    file.number, messages.base, UInt32(messages.count), Int32(MSG_DONTWAIT)))
+        }
+    }
+
+    func receiveQueue() -> ReceiveQueue { ReceiveQueue() }
+
+    func attach(_ filter: borrowing AdmissionFilter) -> Errno? { nil }
+
+    func detachFilter() {}
 }

@@ -20,7 +20,7 @@ struct ReceiveBuffers: ~Copyable {
     /// The batch that is filled.
     private(set) var batch = ReceiveBatch()
     /// The addresses that datagrams were sent to.
-    private(set) var locals: LocalAddresses
+    var locals: LocalAddresses
 
     init(locals: consuming LocalAddresses = LocalAddresses()) {
         self.locals = locals

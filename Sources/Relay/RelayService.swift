@@ -20,12 +20,14 @@ public final class RelayService: Sendable {
         public let canCoalesce: Bool
         /// Whether the system segments trains for sending.
         public let canSegment: Bool
+        /// How many sockets and threads receive and forward.
+        public let workers: Int
     }
 
     /// The socket.
     public let socket: SocketStatus
-    /// The worker's, and open until `stop` returns: for handing on a copy.
-    let descriptor: Int32
+    /// The workers' sockets, open until `stop` returns: for handing on copies.
+    let descriptors: [Int32]
     /// Since when this relay runs.
     public let startedAt: Instant
     /// What came of the state that it began with.
@@ -42,7 +44,9 @@ public final class RelayService: Sendable {
     private let exchange: CheckpointExchange
     private let recorder: SessionRecorder?
     private let keeper: BudgetKeeper?
+    /// The thread that has the engine, and those that forward beside it if there are several.
     private let thread: SystemThread
+    private let crew: Crew?
 
     /// The longest that the worker waits in the kernel. It bounds how late a deadline is met and a
     /// command seen when an interruption came between two system calls; ten returns a second cost
@@ -52,10 +56,16 @@ public final class RelayService: Sendable {
     /// The memory that a relay takes when all of its tables and buffers are full, in bytes; that of
     /// a checkpoint, too, if it keeps one.
     public static func byteCount(
-        _ configuration: RelayConfiguration, keepsState: Bool = false
+        _ configuration: RelayConfiguration, keepsState: Bool = false, workers: Int = 1
     ) -> Int {
         let limit = configuration.sessionLimit
-        return RelayEngine.byteCount(configuration: configuration) + ReceiveBatch.byteCount
+        let crew =
+            workers == 1
+            ? 0
+            : ReceiveBatch.byteCount
+                + RelayEngine.updateByteCount(workers: workers, sessionLimit: limit)
+                + workers * Crew.byteCountPerWorker(sessionLimit: limit)
+        return crew + RelayEngine.byteCount(configuration: configuration) + ReceiveBatch.byteCount
             + TransmitPlan.byteCount + Mailbox.byteCount
             + RelaySnapshot.byteCount(sessionLimit: limit)
             + (keepsState ? RelayCheckpoint.byteCount(sessionLimit: limit) : 0)
@@ -66,6 +76,7 @@ public final class RelayService: Sendable {
         _ configuration: RelayConfiguration, socket socketConfiguration: SocketConfiguration,
         logLevel: LogLevel, start: RelayStart = RelayStart()
     ) throws(SystemError) {
+        precondition(Setting.workers.range.contains(start.workers))
         let opened: DatagramSocket
         if let adopted = start.socket {
             opened = try DatagramSocket.open(socketConfiguration, adopting: adopted)
@@ -80,9 +91,8 @@ public final class RelayService: Sendable {
             isDualStack: opened.isDualStack,
             receiveBufferWanted: socketConfiguration.receiveBufferBytes,
             receiveBufferBytes: opened.receiveBufferBytes, canCoalesce: opened.canCoalesce,
-            canSegment: opened.canSegment)
+            canSegment: opened.canSegment, workers: start.workers)
         self.mailbox = mailbox
-        self.descriptor = opened.descriptor
         self.exchange = exchange
         self.configuration = configuration
         keepsState = start.keepsState
@@ -92,10 +102,6 @@ public final class RelayService: Sendable {
             configuration, logLevel, start, boundTo: opened.boundAddress,
             isWildcard: opened.isWildcard)
         outcome = started.outcome
-        let handover = Handover(
-            Beginning(
-                socket: opened, started: started,
-                filtersOverload: socketConfiguration.filtersOverload))
         var books = Books()
         recorder = try start.sessionLog.map { log throws(SystemError) in
             try SessionRecorder(log) { _ = mailbox.note($0) }
@@ -110,17 +116,71 @@ public final class RelayService: Sendable {
         keeper = try start.budgetStore.map { store throws(SystemError) in
             try BudgetKeeper(store, totals: { mailbox.totals }, report: { _ = mailbox.note($0) })
         }
-        thread = try SystemThread(name: "relay-worker") { [books] in
-            guard let beginning = handover.take() else { return }
-            RelayService.run(beginning, mailbox, exchange, books)
-        }
+        let running = try RelayService.run(
+            opened, socketConfiguration, socket, started, start, mailbox, exchange, books)
+        thread = running.thread
+        crew = running.crew
+        descriptors = running.descriptors
     }
 
-    /// What the worker's thread begins with.
+    /// What a relay's thread begins with: that of its one worker, or of an engine that has several.
     private struct Beginning: ~Copyable {
         var socket: DatagramSocket
         var started: StartedEngine
         var filtersOverload: Bool
+    }
+
+    private struct DeskBeginning: ~Copyable {
+        var calls: SendingSocket
+        var engine: RelayEngine
+        let family: SocketFamily
+        let socket: SocketStatus
+        let book: LocalAddressBook
+        let filtersOverload: Bool
+    }
+
+    /// What works, and through which sockets.
+    private struct Running {
+        let thread: SystemThread
+        var crew: Crew?
+        let descriptors: [Int32]
+    }
+
+    /// Starts the threads: with one worker it has the engine, too.
+    private static func run(
+        _ opened: consuming sending DatagramSocket, _ configuration: SocketConfiguration,
+        _ status: SocketStatus, _ started: consuming sending StartedEngine, _ start: RelayStart,
+        _ mailbox: Mailbox, _ exchange: CheckpointExchange, _ books: Books
+    ) throws(SystemError) -> Running {
+        guard start.workers > 1 else {
+            for surplus in start.otherSockets { _ = close(surplus) }
+            let descriptor = opened.descriptor
+            let handover = Handover(
+                Beginning(
+                    socket: opened, started: started,
+                    filtersOverload: configuration.filtersOverload))
+            let thread = try SystemThread(name: "relay-worker") {
+                guard let beginning = handover.take() else { return }
+                RelayService.run(beginning, mailbox, exchange, books)
+            }
+            return Running(thread: thread, descriptors: [descriptor])
+        }
+        let family = opened.family
+        let book = LocalAddressBook(started.locals)
+        let calls = try SendingSocket(copying: opened)
+        var engine = started.engine
+        let crew = try Crew(
+            opened, configuration, others: start.otherSockets, count: start.workers, for: &engine,
+            book)
+        let handover = Handover(
+            DeskBeginning(
+                calls: calls, engine: engine, family: family, socket: status, book: book,
+                filtersOverload: configuration.filtersOverload))
+        let thread = try SystemThread(name: "relay-engine") {
+            guard let beginning = handover.take() else { return }
+            RelayService.run(beginning, crew, mailbox, exchange, books)
+        }
+        return Running(thread: thread, crew: crew, descriptors: crew.descriptors)
     }
 
     /// Makes a reader of the relay's events from the first one on, as far as they are kept: the
@@ -204,6 +264,7 @@ public final class RelayService: Sendable {
     func endPaused() {
         exchange.resume(ending: true)
         thread.join()
+        crew?.join()
         recorder?.stop()
         keeper?.stop()
     }
@@ -236,6 +297,7 @@ public final class RelayService: Sendable {
         mailbox.requestStop()
         thread.interrupt()
         thread.join()
+        crew?.join()
         recorder?.stop()
         keeper?.stop()
     }
@@ -251,78 +313,81 @@ public final class RelayService: Sendable {
             calls: beginning.socket, family: family, address: address, usesOffload: canSegment,
             engine: beginning.started.engine, locals: beginning.started.locals,
             filtersOverload: beginning.filtersOverload)
-        var books = books
-        books.begin(&worker.engine)
-        var publication = Publication(mailbox)
-        if exchange.request == .pause, !exchange.waitPaused() { return }
-        var request = Mailbox.Request.nothing
-        while request != .stop {
-            let failure = worker.turn(waits: request == .nothing, clock: MonotonicClock.now)
+        var loop = RelayLoop(mailbox, exchange, books)
+        guard loop.begin(&worker.engine) else { return }
+        var isLast = false
+        while !isLast {
+            let failure = worker.turn(waits: loop.mayWait, clock: MonotonicClock.now)
             let now = MonotonicClock.now()
             if let failure { recover(from: failure, &worker.engine, at: now) }
-            if now >= worker.engine.cookiesDueAt { renewCookies(of: &worker.engine, at: now) }
-            request = mailbox.mayHaveWork ? mailbox.work(for: &worker.engine, at: now) : .nothing
-            if request == .stop { worker.leaveSocket(at: now) }
-            books.write(&worker.engine, isLast: request == .stop, at: now)
-            publication.publish(worker.engine, isLast: request == .stop, at: now)
-            switch exchange.request {
-            case .nothing: break
-            case .fill:
-                if exchange.fill(from: worker, at: now), request == .nothing {
-                    request = .fillPicture
+            isLast = loop.takeRequests(for: &worker.engine, at: now)
+            let pauses = loop.isToPause
+            if isLast || pauses { worker.leaveSocket(at: now) }
+            loop.publish(&worker.engine, pauses: pauses, at: now)
+            if pauses {
+                guard loop.pause({ worker.fill(&$0, at: now) }) else { return }
+            } else {
+                loop.offerCheckpoint { worker.fill(&$0, at: now) }
+            }
+        }
+        let now = MonotonicClock.now()
+        exchange.fillLast { worker.fill(&$0, at: now) }
+    }
+
+    /// The same for an engine that has workers.
+    private static func run(
+        _ beginning: consuming DeskBeginning, _ crew: Crew, _ mailbox: Mailbox,
+        _ exchange: CheckpointExchange, _ books: Books
+    ) {
+        let (socket, family, book) = (beginning.socket, beginning.family, beginning.book)
+        var desk = EngineDesk(
+            calls: beginning.calls, family: family, address: socket.address,
+            usesOffload: socket.canSegment, engine: beginning.engine, lines: crew.lines,
+            bell: crew.bell, locals: LocalAddresses(book), queues: CrewQueues(crew.descriptors),
+            filtersOverload: beginning.filtersOverload)
+        var loop = RelayLoop(mailbox, exchange, books)
+        if loop.begin(&desk.engine) {
+            crew.give(.forward)
+            var isLast = false
+            while !isLast {
+                desk.turn(waits: loop.mayWait, clock: MonotonicClock.now)
+                isLast = loop.takeRequests(for: &desk.engine, at: MonotonicClock.now())
+                let pauses = loop.isToPause
+                if isLast || pauses { halt(crew, &desk) }
+                desk.updateWorkers()
+                let now = MonotonicClock.now()
+                loop.publish(&desk.engine, pauses: pauses, at: now)
+                if pauses {
+                    guard loop.pause({ desk.fill(&$0, at: now) }) else { break }
+                    crew.give(.forward)
+                } else {
+                    loop.offerCheckpoint { desk.fill(&$0, at: now) }
                 }
-            case .pause:
-                worker.leaveSocket(at: now)
-                // Sessions go on elsewhere; what ended before is told here.
-                books.write(&worker.engine, isLast: false, at: now)
-                publication.publish(worker.engine, isLast: true, at: now)
-                exchange.fillLast(from: worker, at: now)
-                exchange.notePause()
-                guard exchange.waitPaused() else { return }
             }
+            let now = MonotonicClock.now()
+            if isLast { exchange.fillLast { desk.fill(&$0, at: now) } }
         }
-        exchange.fillLast(from: worker, at: MonotonicClock.now())
+        crew.give(.end)
     }
 
-    /// How often the last events are tried to be handed on, a millisecond apart.
-    private static let lastTries = 50
-
-    /// Hands on events and, once a second, totals.
-    private struct Publication {
-        private let mailbox: Mailbox
-        private var eventCursor: UInt64 = 0
-        private var totalsAt = Instant.origin
-
-        init(_ mailbox: Mailbox) {
-            self.mailbox = mailbox
-        }
-
-        mutating func publish(_ engine: borrowing RelayEngine, isLast: Bool, at now: Instant) {
-            let isDue = now >= totalsAt || isLast
-            guard isDue || engine.hasEvents(after: eventCursor) else { return }
-            mailbox.publish(
-                from: engine, after: &eventCursor,
-                totals: isDue ? engine.currentTotals(at: now) : nil)
-            // Somebody may read just now; there is no next turn after the last.
-            for _ in 0..<RelayService.lastTries where isLast && engine.hasEvents(after: eventCursor)
-            {
-                _ = usleep(1_000)
-                mailbox.publish(from: engine, after: &eventCursor, totals: nil)
-            }
-            if isDue { totalsAt = now.advanced(byNanoseconds: Nanoseconds.perSecond) }
-        }
+    /// Lets the workers tell everything, and hears it.
+    private static func halt(
+        _ crew: Crew, _ desk: inout EngineDesk<SendingSocket>
+    ) {
+        crew.give(.rest)
+        while !crew.hasRested { desk.turn(waits: true, clock: MonotonicClock.now) }
+        desk.finish(clock: MonotonicClock.now)
+        desk.leaveSockets(at: MonotonicClock.now())
     }
 
-    private static func renewCookies(of engine: inout RelayEngine, at now: Instant) {
-        var random = SystemRandomNumberGenerator()
-        engine.renewCookies(secret: (random.next(), random.next()), at: now)
-    }
+    /// How long a worker waits after a receive failed: long enough not to burn a core, short beside
+    /// what a QUIC connection rides out.
+    static let recoveryMicroseconds: UInt32 = 10_000
 
     /// Goes on after a receive failed for want of memory or the like, without spinning on it.
     private static func recover(from errno: Errno, _ engine: inout RelayEngine, at now: Instant) {
         precondition(errno.code != EBADF, "the socket is open for as long as its worker runs")
         engine.note(.receiveFailed(errno: errno.code), at: now)
-        // 10 ms: long enough not to burn a core, short beside what a QUIC connection rides out.
-        _ = usleep(10_000)
+        _ = usleep(recoveryMicroseconds)
     }
 }

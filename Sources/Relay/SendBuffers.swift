@@ -29,7 +29,7 @@ struct SendBuffers: ~Copyable {
     /// Sends every run of the plan, never waiting, and marks what the system did not take. `locals`
     /// are the addresses of our own that the runs name.
     mutating func send<Calls: MessageCalls & ~Copyable>(
-        _ plan: inout TransmitPlan, of received: borrowing ReceiveBuffers,
+        _ plan: inout TransmitPlan, of received: borrowing ReceiveBatch,
         _ locals: borrowing LocalAddresses, through calls: inout Calls
     ) {
         for run in 0..<plan.runCount {
@@ -66,7 +66,7 @@ struct SendBuffers: ~Copyable {
     /// Sends what is in `messages`. A run that is refused is sent again in single datagrams before
     /// what follows it, so that the order within its destination stays.
     private mutating func flush<Calls: MessageCalls & ~Copyable>(
-        _ plan: inout TransmitPlan, of received: borrowing ReceiveBuffers,
+        _ plan: inout TransmitPlan, of received: borrowing ReceiveBatch,
         _ locals: borrowing LocalAddresses, through calls: inout Calls
     ) {
         var first = 0
@@ -105,7 +105,7 @@ struct SendBuffers: ~Copyable {
     /// Sends the datagrams of a refused run one by one, and gives the offload up if that helps
     /// again and again.
     private mutating func resend<Calls: MessageCalls & ~Copyable>(
-        _ run: Int, of plan: inout TransmitPlan, _ received: borrowing ReceiveBuffers,
+        _ run: Int, of plan: inout TransmitPlan, _ received: borrowing ReceiveBatch,
         _ locals: borrowing LocalAddresses, after errno: Errno, _ calls: inout Calls
     ) {
         var walk = plan.walk(run: run)

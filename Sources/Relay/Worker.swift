@@ -45,7 +45,7 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
         if receiver.batch.count > 0 {
             deliveries &+= UInt64(receiver.batch.count)
             engine.receive(receiver.batch, into: &plan, at: now)
-            sender.send(&plan, of: receiver, receiver.locals, through: &calls)
+            sender.send(&plan, of: receiver.batch, receiver.locals, through: &calls)
             engine.settle(plan, at: now)
             if let errno = sender.takeOffloadError() {
                 engine.note(.offloadDisabled(errno: errno.code), at: now)
@@ -62,11 +62,7 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     /// Writes the next part of a checkpoint and says whether it is complete.
     func fill(_ checkpoint: inout RelayCheckpoint, at now: Instant) -> Bool {
         guard engine.fill(&checkpoint, at: now) else { return false }
-        checkpoint.setLocal(address.ip, number: 0)
-        for number in 1..<receiver.locals.count {
-            checkpoint.setLocal(
-                receiver.locals[LocalAddress(number: UInt16(number))], number: number)
-        }
+        checkpoint.setLocals(receiver.locals, boundTo: address.ip)
         return true
     }
 

@@ -43,9 +43,11 @@ def neutral_environment() -> dict[str, str]:
 
     Every flag also reads the environment; a developer's settings must not change the result. There is
     no control socket unless a test asks for one: the machine's default one is not the tests' to have.
+    END_TO_END_WORKERS lets every relay forward with so many threads.
     """
     others = {k: v for k, v in os.environ.items() if not k.startswith("QUIC_RELAY_")}
-    return others | {"QUIC_RELAY_CONTROL": "off"}
+    workers = os.environ.get("END_TO_END_WORKERS", "1")
+    return others | {"QUIC_RELAY_CONTROL": "off", "QUIC_RELAY_WORKERS": workers}
 
 
 class RelayPeers:

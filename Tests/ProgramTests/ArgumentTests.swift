@@ -39,11 +39,18 @@ struct ArgumentTests {
         let others = [
             "bind", "log-level", "log-format", "no-tui", "no-offload", "rebind", "strict",
             "metrics", "session-log", "session-log-full-ids", "monthly-budget-bytes",
-            "budget-action",
+            "budget-action", "workers",
         ]
         for name in numberOptions.map(\.name) + others + ["deny-special-sources"] {
             #expect(help.contains("--\(name)"), "\(name)")
         }
+    }
+
+    @Test(arguments: ["0", "65", "-1", "two", "", "Auto"])
+    func aNumberOfWorkersThatCannotBeIsRefused(word: String) throws {
+        try expectRefusal(
+            ["--workers=\(word)"], code: 64,
+            saying: ["'\(word)'", "--workers", "must be a number from 1 to 64, or auto"])
     }
 
     @Test func theVersionIsANumber() throws {

@@ -28,10 +28,16 @@ struct AllocationsCommand {
     func run() -> Int32 {
         allocation_ignore_thread()
         var failed = 0
-        for (isTrains, hasAgent) in [(false, false), (true, false), (false, true), (true, true)] {
+        let cases = [
+            (false, false, 1), (true, false, 1), (false, true, 1), (true, true, 1),
+            (false, false, 2), (true, false, 2),
+        ]
+        for (isTrains, hasAgent, workers) in cases {
             let name =
                 (isTrains ? "trains of 16" : "single datagrams") + (hasAgent ? ", an agent" : "")
-            guard let allocations = measure(isTrains: isTrains, hasAgent: hasAgent) else {
+                + (workers > 1 ? ", \(workers) workers" : "")
+            let allocations = measure(isTrains: isTrains, hasAgent: hasAgent, workers: workers)
+            guard let allocations else {
                 print("allocations: \(name): nothing was forwarded")
                 failed += 1
                 continue
@@ -39,14 +45,13 @@ struct AllocationsCommand {
             print("allocations: \(name): \(allocations) for \(datagrams) datagrams")
             if allocations != 0 { failed += 1 }
         }
-        print("\(4 - failed) passed, \(failed) failed")
+        print("\(cases.count - failed) passed, \(failed) failed")
         return failed == 0 ? 0 : 1
     }
 
-    private func measure(isTrains: Bool, hasAgent: Bool) -> UInt64? {
-        guard let path = ForwardingPath(sendsTrains: isTrains, hasAgent: hasAgent) else {
-            return nil
-        }
+    private func measure(isTrains: Bool, hasAgent: Bool, workers: Int) -> UInt64? {
+        let path = ForwardingPath(sendsTrains: isTrains, hasAgent: hasAgent, workers: workers)
+        guard let path else { return nil }
         // The worker allocated its tables on its own thread: otherwise nothing is counted at all.
         precondition(allocation_count() > 0, "allocations are not counted in this program")
         let window = AllocationsCommand.window

@@ -30,10 +30,13 @@ final class ForwardingPath {
 
     /// Starts everything and joins the peers in a session, up to where the relay limits nothing.
     /// Nothing comes of it if any of that fails.
-    init?(sendsTrains: Bool, hasAgent: Bool) {
+    init?(sendsTrains: Bool, hasAgent: Bool, workers: Int = 1) {
+        var start = RelayStart()
+        start.workers = workers
         guard let limits = try? RelayConfiguration(),
             let socket = try? SocketConfiguration(address: IPAddress(v4: 0x7f00_0001), port: 0),
-            let relay = try? RelayService(limits, socket: socket, logLevel: .error)
+            let relay = try? RelayService(
+                limits, socket: socket, logLevel: .error, start: start)
         else { return nil }
         let agent = hasAgent ? ForwardingPath.startAgent(relay) : nil
         self.relay = relay

@@ -8,7 +8,7 @@ struct MetricsTextTests {
     private func lines(_ totals: RelayTotals) -> [Substring] {
         let socket = RelayService.SocketStatus(
             address: .none, isDualStack: true, receiveBufferWanted: 8, receiveBufferBytes: 4,
-            canCoalesce: true, canSegment: true)
+            canCoalesce: true, canSegment: true, workers: 2)
         let process = ProcessFigures(
             cpuSeconds: 1.5, residentBytes: 4_096, virtualBytes: nil, openFiles: 3,
             openFileLimit: .infinity, startedAtUnixSeconds: 1_795_806_147.05)

@@ -113,7 +113,7 @@ struct RestartTests {
         start.checkpoint = try StoredCheckpoint(bytes)
         start.origin = .handover
         start.startsPaused = true
-        start.socket = dup(old.descriptor)
+        start.socket = dup(old.descriptors[0])
         let new = try service(start)
         #expect(new.socket.address == relay && new.restoredSessions == 1)
         #expect(b.receive(waits: false) == nil)

@@ -12,6 +12,7 @@ struct StyleTests {
         "Sources/RelayCore/RelayEngine.swift", "Sources/RelayCore/RelaySnapshot.swift",
         "Sources/RelayCore/SessionTable.swift", "Sources/RelayCore/SourceTable.swift",
         "Sources/RelayCore/TransmitPlan.swift",
+        "Sources/RelayCore/Workers/ForwarderReplica.swift",
         // System calls.
         "Sources/Relay/Admission/AdmissionFilter.swift",
         "Sources/Relay/Agent/AgentConsole.swift", "Sources/Relay/Agent/AgentLoop.swift",
@@ -35,6 +36,8 @@ struct StyleTests {
         "Sources/Relay/Control/ControlListener.swift", "Sources/Relay/Control/ControlPaths.swift",
         "Sources/Relay/Control/ControlSocket.swift",
         "Sources/Relay/Systemd/NotifySocket.swift",
+        "Sources/Relay/Workers/Bell.swift", "Sources/Relay/Workers/ReportRing.swift",
+        "Sources/Relay/Workers/UpdateRing.swift",
         "Sources/Relay/Systemd/SystemdEnvironment.swift",
         "Sources/Relay/Systemd/SystemdNotifier.swift",
         "Sources/Relay/Records/AccountQueue.swift",

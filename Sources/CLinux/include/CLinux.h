@@ -88,6 +88,9 @@ int clinux_detach_filter(int socket);
 ssize_t clinux_send_to_path(
     int fd, const uint8_t *name, size_t name_length, const uint8_t *bytes, size_t count, int passed);
 
+/* How many processors this process may use (sched_getaffinity(2)), at least 1. */
+int clinux_processor_count(void);
+
 /* eventfd(2), signalfd(2): both non-blocking and closed on exec. */
 int clinux_eventfd(void);
 int clinux_signalfd(const sigset_t *signals);

@@ -34,6 +34,7 @@ struct StatusText {
         let restored = status.restoredSessions
         let uptime = UInt64(max(0, status.uptimeSeconds) * 1_000) * Nanoseconds.perMillisecond
         let state = console.colored(totals.state.name, totals.state == .serving ? .good : .warning)
+        let workers = status.socket.workers ?? 1
         let (send, receive) = (status.socket.canSegment, status.socket.canCoalesce)
         let offload = send && receive ? "on" : send || receive ? "partly" : "off"
         return row(
@@ -41,6 +42,7 @@ struct StatusText {
             "\(state)  up \(trimmed(Format.duration(nanoseconds: uptime)))"
                 + (restored > 0 ? ", went on with \(restored) sessions" : "")
                 + "  log \(totals.logLevel.name)  offload \(offload)"
+                + (workers > 1 ? "  workers \(workers)" : "")
                 + "  receive buffer \(bytes(UInt64(max(0, status.socket.receiveBufferBytes))))")
     }
 

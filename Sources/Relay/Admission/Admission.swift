@@ -46,7 +46,7 @@ struct Admission: ~Copyable {
     /// Accounts for what was dropped before we could read it, and limits what comes if need be.
     /// `deliveries` is how many datagrams and trains were read ever.
     mutating func look(
-        through calls: inout some MessageCalls & ~Copyable, _ engine: inout RelayEngine,
+        through calls: inout some QueueCalls & ~Copyable, _ engine: inout RelayEngine,
         deliveries: UInt64, at now: Instant
     ) {
         lookDueAt = now.advanced(byNanoseconds: AdmissionControl.lookNanoseconds)
@@ -111,7 +111,7 @@ struct Admission: ~Copyable {
     }
 
     private mutating func begin(
-        through calls: inout some MessageCalls & ~Copyable, _ engine: borrowing RelayEngine
+        through calls: inout some QueueCalls & ~Copyable, _ engine: borrowing RelayEngine
     ) -> Errno? {
         do {
             let limit = 2 * engine.configuration.sessionLimit + Admission.formerPeerLimit
@@ -128,7 +128,7 @@ struct Admission: ~Copyable {
     }
 
     /// Takes the filter away. The socket may outlive us, and would keep it.
-    mutating func end(through calls: inout some MessageCalls & ~Copyable) {
+    mutating func end(through calls: inout some QueueCalls & ~Copyable) {
         guard filter != nil else { return }
         calls.detachFilter()
         filter = nil

@@ -26,7 +26,7 @@ struct AgentPort<Calls: MessageCalls & ~Copyable>: ~Copyable {
         _ plan: inout TransmitPlan, of received: borrowing ReceiveBuffers,
         _ locals: borrowing LocalAddresses
     ) {
-        sender.send(&plan, of: received, locals, through: &calls)
+        sender.send(&plan, of: received.batch, locals, through: &calls)
     }
 
     /// Why the offload was given up, and why something could not be sent; tells each once.

@@ -18,6 +18,13 @@ final class WakeDescriptor: Sendable {
         _ = unsafe write(file.number, &one, MemoryLayout<UInt64>.size)
     }
 
+    /// Waits until it is woken, or a signal comes.
+    func wait() {
+        var entry = pollfd(fd: file.number, events: Int16(POLLIN), revents: 0)
+        // Sound: there is one entry.
+        _ = unsafe poll(&entry, 1, -1)
+    }
+
     func clear() {
         var count: UInt64 = 0
         // Sound: there is room for the eight bytes that are written.

@@ -46,9 +46,12 @@ public struct SocketReport: Codable, Equatable, Sendable {
     public var canCoalesce: Bool
     /// Whether the system segments trains for sending.
     public var canSegment: Bool
+    /// How many threads receive and forward, each through a socket of its own; nothing if the relay
+    /// is older than that there can be several.
+    public var workers: Int?
 
     enum CodingKeys: String, CodingKey {
-        case address
+        case address, workers
         case isDualStack = "dual_stack"
         case receiveBufferWanted = "receive_buffer_wanted_bytes"
         case receiveBufferBytes = "receive_buffer_bytes"
@@ -63,6 +66,7 @@ public struct SocketReport: Codable, Equatable, Sendable {
         receiveBufferBytes = socket.receiveBufferBytes
         canCoalesce = socket.canCoalesce
         canSegment = socket.canSegment
+        workers = socket.workers
     }
 }
 

@@ -235,6 +235,9 @@ extension MetricFamily {
             "quic_relay_receive_buffer_granted_bytes",
             "The receive buffer that the kernel granted; less than wanted if net.core.rmem_max is."
         ) { $0.add($1.socket.receiveBufferBytes) },
+        .gauge("quic_relay_workers", "Threads that receive and forward.") {
+            $0.add($1.socket.workers)
+        },
     ]
 
     // MARK: Session records

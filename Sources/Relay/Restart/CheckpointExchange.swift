@@ -57,12 +57,10 @@ final class CheckpointExchange: Sendable {
     }
 
     /// Fills the next part of a checkpoint and says whether the next turn should come at once.
-    func fill<Calls: MessageCalls & ~Copyable>(
-        from worker: borrowing Worker<Calls>, at now: Instant
-    ) -> Bool {
+    func fill(_ fill: (inout RelayCheckpoint) -> Bool) -> Bool {
         let isDone = box.withLockIfAvailable { box in
             if var checkpoint = box.checkpoint.take() {
-                box.isComplete = worker.fill(&checkpoint, at: now)
+                box.isComplete = fill(&checkpoint)
                 box.checkpoint = consume checkpoint
             } else {
                 box.isComplete = true
@@ -77,13 +75,11 @@ final class CheckpointExchange: Sendable {
     }
 
     /// Fills all of a checkpoint as of now, if one is kept: for a worker that has ended or pauses.
-    func fillLast<Calls: MessageCalls & ~Copyable>(
-        from worker: borrowing Worker<Calls>, at now: Instant
-    ) {
+    func fillLast(_ fill: (inout RelayCheckpoint) -> Bool) {
         box.withLock { box in
             guard var checkpoint = box.checkpoint.take() else { return }
             checkpoint.startAnew()
-            while !worker.fill(&checkpoint, at: now) {}
+            while !fill(&checkpoint) {}
             box.isComplete = true
             box.checkpoint = consume checkpoint
         }

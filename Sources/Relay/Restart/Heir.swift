@@ -26,10 +26,10 @@ struct Heir: ~Copyable {
     /// The most of a line that is kept as a reason.
     private static let reasonBytes = 400
 
-    /// Starts the program. It gets one end of the channel, the socket, a file in memory for the
+    /// Starts the program. It gets one end of the channel, the sockets, a file in memory for the
     /// state, our standard error for later, and the lock.
     init(
-        _ program: Succession.Program, _ socket: Int32, _ lock: Int32?
+        _ program: Succession.Program, _ sockets: [Int32], _ lock: Int32?
     ) throws(SystemError) {
         let ends = try HandoverChannel.pair()
         let channel = HandoverChannel(FileDescriptor(ends.old))
@@ -46,10 +46,14 @@ struct Heir: ~Copyable {
             systemCall("dup of", "standard error") {
                 Int(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3))
             })
-        var inherited = [theirs.number, socket, state.number, later.number]
+        precondition(!sockets.isEmpty, "a relay has a socket")
+        var inherited = [theirs.number, state.number, later.number] + sockets
         var value =
-            "1 channel=\(theirs.number) socket=\(socket) state=\(state.number)"
+            "1 channel=\(theirs.number) socket=\(sockets[0]) state=\(state.number)"
             + " errors=\(later.number)"
+        if sockets.count > 1 {
+            value += " others=" + sockets.dropFirst().map(String.init).joined(separator: ",")
+        }
         if let lock {
             inherited.append(lock)
             value += " lock=\(lock)"

@@ -28,11 +28,13 @@ public enum InheritanceError: Error, Equatable, Sendable, CustomStringConvertibl
 /// of its state directory. The counterpart of `Succession`.
 public final class Inheritance: Sendable {
     /// The variable of the environment that tells a program that it is to take over, and where what
-    /// it gets is: `1 channel=7 socket=5 state=8 errors=11 lock=4`.
+    /// it gets is: `1 channel=7 socket=5 state=8 errors=11 others=6,9 lock=4`.
     public static let variable = "QUICRELAY_HANDOVER"
 
     /// The socket, which is not ours before `receive` returns.
     public let socket: Int32
+    /// Those of further workers.
+    public let otherSockets: [Int32]
     /// The lock of the state directory, if there was one.
     public let lock: Int32?
     private let channel: HandoverChannel
@@ -50,19 +52,27 @@ public final class Inheritance: Sendable {
         var numbers: [Int32?] = []
         for name in ["channel", "socket", "state", "errors", "lock"] {
             let word = words.dropFirst().first { $0.hasPrefix(name + "=") }
-            let number = word.flatMap { Int32($0.dropFirst(name.count + 1)) }
-            // Sound for any number: what is open and not standard is closed on exec from now on.
-            let isOpen = number.map { $0 > 2 && fcntl($0, F_SETFD, FD_CLOEXEC) == 0 } ?? false
-            numbers.append(isOpen ? number : nil)
+            numbers.append(word.flatMap { Inheritance.descriptor($0.dropFirst(name.count + 1)) })
         }
+        let others = words.dropFirst().first { $0.hasPrefix("others=") } ?? "others="
+        let numbersOfOthers = others.dropFirst(7).split(separator: ",").map(Inheritance.descriptor)
         guard words.first == "1", let channel = numbers[0], let socket = numbers[1],
-            let state = numbers[2], let errors = numbers[3]
+            let state = numbers[2], let errors = numbers[3], !numbersOfOthers.contains(nil)
         else { throw .malformed(value) }
         self.channel = HandoverChannel(FileDescriptor(Int(channel)))
         self.socket = socket
+        otherSockets = numbersOfOthers.compactMap(\.self)
         self.state = FileDescriptor(Int(state))
         self.errors = FileDescriptor(Int(errors))
         lock = numbers[4]
+    }
+
+    /// The number of a descriptor that is open, not a standard one, and closed on exec from now on.
+    private static func descriptor(_ text: Substring) -> Int32? {
+        guard let number = Int32(text), number > 2, fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
+            return nil
+        }
+        return number
     }
 
     /// Says that this relay is prepared, and waits for the other one's last state.

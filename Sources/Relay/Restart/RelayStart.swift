@@ -1,9 +1,14 @@
+internal import CLinux
 public import RelayCore
 
 /// What a relay begins with, beside its configuration.
 public struct RelayStart: Sendable {
     /// A socket that is bound already, to be used in place of a new one.
     public var socket: Int32?
+    /// Others that are bound where that is, each for a worker. Those beyond the workers are closed.
+    public var otherSockets: [Int32] = []
+    /// How many threads receive and forward.
+    public var workers = Setting.workers.defaultValue
     /// The sessions that another relay left.
     public var checkpoint: StoredCheckpoint?
     /// How they came here.
@@ -89,5 +94,19 @@ extension LocalAddresses {
             let isPossible = !isNone && (ip.isV4 || !address.isV4)
             return isPossible ? number(of: ip) : .any
         }
+    }
+}
+
+extension Setting {
+    /// How many threads receive and forward, each through a socket of its own. With several the
+    /// engine has one more.
+    public static let workers = Setting(
+        name: "workers", range: 1...RelayEngine.workerLimit, defaultValue: 1, unit: "threads",
+        summary: "Threads that forward, each with a socket; auto is one for each CPU but one.")
+
+    /// How many workers there are to be on this machine if nobody says: one for each processor that
+    /// this process may use but for one, which the engine has.
+    public static var automaticWorkers: Int {
+        min(max(Int(clinux_processor_count()) - 1, 1), workers.range.upperBound)
     }
 }

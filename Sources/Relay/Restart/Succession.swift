@@ -54,7 +54,7 @@ public final class Succession: Sendable {
         meanwhile: () -> Bool, willEnd: (_ process: Int32) -> Void
     ) -> Outcome {
         do throws(SystemError) {
-            let heir = try Heir(program, service.descriptor, directory?.lockDescriptor)
+            let heir = try Heir(program, service.descriptors, directory?.lockDescriptor)
             return handOver(to: heir, meanwhile: meanwhile, willEnd: willEnd)
         } catch {
             return .failed(reason: error.description)

@@ -124,7 +124,7 @@ public final class SystemdNotifier: Sendable {
     }
 
     private func storeSocket() {
-        send(.store(as: PassedSockets.storedName), with: service.descriptor)
+        send(.store(as: PassedSockets.storedName), with: service.descriptors[0])
     }
 
     /// Sends a message. That systemd does not take it is no reason to end; it is told once.
