@@ -85,8 +85,8 @@ public struct DatagramSocket: ~Copyable, Sendable {
         }
     }
 
-    /// Opens another socket where one is bound, and lets the system deal what comes between the two:
-    /// whatever one address sends goes to one of them (SO_REUSEPORT, socket(7)).
+    /// Opens another socket where one is bound, and lets the system deal what comes between the
+    /// two: whatever one address sends goes to one of them (SO_REUSEPORT, socket(7)).
     ///
     /// The first one was bound alone. So a relay never gets into another one's port by mistake.
     static func open(

@@ -4,8 +4,8 @@ import RelaySimulator
 /// `relay-checks simulate`: runs seeds of the simulation and says which failed.
 struct SimulateCommand {
     static let usage =
-        "usage: relay-checks simulate [--seeds N] [--first-seed S] [--seed S] [--workers N] [--trace]"
-        + " [--verbose]"
+        "usage: relay-checks simulate [--seeds N] [--first-seed S] [--seed S] [--workers N]"
+        + " [--trace] [--verbose]"
     /// From so many seeds on, all that the simulation is meant to reach must have been reached.
     private static let completeSeeds: UInt64 = 200
 

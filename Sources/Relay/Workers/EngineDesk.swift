@@ -96,8 +96,8 @@ struct EngineDesk<Calls: MessageCalls & ~Copyable>: ~Copyable {
 
     // MARK: What workers tell
 
-    /// Hears reports until there are no more, or the batch is full; says whether it heard all. Those
-    /// of several workers are heard in the order of their times: which side of a session did
+    /// Hears reports until there are no more, or the batch is full; says whether it heard all.
+    /// Those of several workers are heard in the order of their times: which side of a session did
     /// something first matters to who looks at both.
     private mutating func hear() -> Bool {
         batch.count = 0

@@ -4,8 +4,8 @@ internal import Synchronization
 /// The numbers of our own addresses, for several threads that have to agree on them.
 ///
 /// Each thread keeps a copy and looks here only for an address that is new to it, of which a host
-/// has few: the lock is taken as often as there are addresses, not datagrams. That there is something
-/// new is told by a count; what it is, is ordered by the lock.
+/// has few: the lock is taken as often as there are addresses, not datagrams. That there is
+/// something new is told by a count; what it is, is ordered by the lock.
 final class LocalAddressBook: Sendable {
     /// By number; the first stands for whatever address the system picks.
     private let addresses: Mutex<[IPAddress]>

@@ -81,8 +81,8 @@ struct ReportWriter: ~Copyable {
 
     /// Lets the reader see what was written; says whether that was anything.
     ///
-    /// Sequentially consistent, so that a reader that has said that it sleeps and then looked either
-    /// finds this or is found asleep by who wrote it (`Bell`).
+    /// Sequentially consistent, so that a reader that has said that it sleeps and then looked
+    /// either finds this or is found asleep by who wrote it (`Bell`).
     mutating func publish() -> Bool {
         guard written != published else { return false }
         published = written

@@ -5,7 +5,8 @@ internal import Synchronization
 ///
 /// An order has a number, and who has carried it out says that number. So an order that was given
 /// and taken back while nobody looked is never taken for the one after it. What a worker reported
-/// before it said so is there for who has heard it (release and acquire); all else stands for itself.
+/// before it said so is there for who has heard it (release and acquire); all else stands for
+/// itself.
 final class WorkerOrders: Sendable {
     enum Order: UInt64 {
         case forward

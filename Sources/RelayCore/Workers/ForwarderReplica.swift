@@ -1,9 +1,9 @@
 /// A worker's part of the relay: it forwards what comes from the peers of open sessions, by its own
 /// copy of the engine's table, and leaves everything else to the engine.
 ///
-/// What it counts and sees it reports, and what the engine changes it is told. It waits for neither:
-/// without room for a report its figures add up until there is, and without room for a punt the
-/// datagram is dropped and counted (`DropReason.puntQueueFull`).
+/// What it counts and sees it reports, and what the engine changes it is told. It waits for
+/// neither: without room for a report its figures add up until there is, and without room for a
+/// punt the datagram is dropped and counted (`DropReason.puntQueueFull`).
 ///
 /// The owner's loop: `apply` what the engine told, receive a batch from the system, `receive` it,
 /// send the plan, `settle` it, hand on what `nextReport` and then `handoff` yield.
@@ -62,8 +62,8 @@ public struct ForwarderReplica: ~Copyable, Sendable {
     /// Forwards what it may of a batch into the plan, and notes what the engine has to have, as far
     /// as there is room for that.
     ///
-    /// The plan refers to bytes in the batch, and so does what is handed to the engine: send the one
-    /// and copy the other before the next receive.
+    /// The plan refers to bytes in the batch, and so does what is handed to the engine: send the
+    /// one and copy the other before the next receive.
     public mutating func receive(
         _ batch: borrowing ReceiveBatch, into plan: inout TransmitPlan, room: ReportRoom,
         at now: Instant
@@ -138,8 +138,8 @@ public struct ForwarderReplica: ~Copyable, Sendable {
         hand(Handoff(report, slot: slot))
     }
 
-    /// Has the engine look at a slot that was forwarded. Should there be no room nothing is lost but
-    /// what it would have seen there.
+    /// Has the engine look at a slot that was forwarded. Should there be no room nothing is lost
+    /// but what it would have seen there.
     private mutating func noteRemarkable(
         _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch, at now: Instant
     ) {

@@ -1,7 +1,7 @@
 /// What the engine tells a worker of one session: all that a forwarder has to know of it.
 ///
-/// It tells what is, not what has changed. So it does not matter how many changes it stands for, and
-/// a worker that has the latest one has all.
+/// It tells what is, not what has changed. So it does not matter how many changes it stands for,
+/// and a worker that has the latest one has all.
 public struct SessionUpdate: BitwiseCopyable, Sendable {
     /// A peer of a session.
     struct Peer: BitwiseCopyable {
