@@ -104,6 +104,30 @@ import Testing
         #expect(agent.fromRelay(known).map(\.destination) == [TestAgent.client(1)])
     }
 
+    @Test func aRepetitionTakesNoAnswersAway() {
+        var agent = TestAgent.registered()
+        let short = SyntheticQUIC.short(to: [], size: 50)
+        for client in [0, 1] {
+            let first = SyntheticQUIC.initial(to: SyntheticQUIC.id(90 + client), from: [])
+            agent.fromProgram(first, source: TestAgent.client(client))
+        }
+        _ = agent.events()
+        for _ in 0..<10 {
+            agent.wait(milliseconds: 900)
+            for client in [1, 0] {
+                let again = SyntheticQUIC.initial(to: SyntheticQUIC.id(90 + client), from: [])
+                agent.fromProgram(again, source: TestAgent.client(client))
+            }
+            #expect(agent.fromRelay(short).map(\.destination) == [TestAgent.client(1)])
+        }
+        #expect(agent.events().filter { $0.name == "local_sender_replaced" } == [])
+        // It has its turn when the other one is done.
+        agent.wait(seconds: 11)
+        let again = SyntheticQUIC.initial(to: SyntheticQUIC.id(90), from: [])
+        agent.fromProgram(again, source: TestAgent.client(0))
+        #expect(agent.fromRelay(short).map(\.destination) == [TestAgent.client(0)])
+    }
+
     @Test func aClientWithoutAnIDTakesOverFromOneThatIsSilent() {
         var agent = TestAgent.registered()
         let short = SyntheticQUIC.short(to: [], size: 50)

@@ -11,6 +11,8 @@ struct LocalClient: BitwiseCopyable, RunTarget {
     var answeredAt = Instant.origin
     /// Whether it gave out a connection ID, by which its answers are found.
     var hasID = false
+    /// To which ID its latest packet with a long header went: repetitions go to the same one.
+    var connection = ConnectionIDTag.none
     /// What came from it, and what was sent to it.
     var sent = Volume()
     var received = Volume()
@@ -131,7 +133,11 @@ struct LocalClients: ~Copyable {
             ids.learn(packet.source, of: number)
             return nil
         }
-        guard sole != number else { return nil }
+        // Two that repeat their first packets would take the answers from each other for ever.
+        let connection = packet.destination.tag(hash)
+        let isNew = clients[number].connection != connection
+        clients[number].connection = connection
+        guard sole != number, isNew || !isLive(sole, at: now) else { return nil }
         let former = isLive(sole, at: now) ? sole.map { clients[$0].address } : nil
         sole = number
         return former
