@@ -8,6 +8,7 @@ was measured; what is asserted leaves room for a busy machine.
 from __future__ import annotations
 
 import json
+import os
 import random
 import statistics
 import time
@@ -113,7 +114,7 @@ def test_rebinding_cuts_a_flow_for_a_short_time(
     figure(
         f"rebinding of the {side} side, {len(outages)} times",
         f"longest gap at the receiver, median {_shown(statistics.median(outages))}, "
-        f"maximum {_shown(max(outages))}",
+        f"maximum {_shown(max(outages))}; {os.getloadavg()[1]:.1f} processes wanted to run",
     )
     assert len(lab.relay.events("rebind")) >= len(outages)
     if side == "receive-only":
