@@ -91,6 +91,7 @@ class Bench:
         self.seconds = number(options.seconds, "seconds", 0.1, 600)
         self.relay_cores = cores(options.relay_cores, "relay-cores")
         self.load_cores = cores(options.load_cores, "load-cores")
+        self.load_threads = int(number(options.load_threads, "load-threads", 1, 16))
         self.runs: dict[tuple, dict[str, list[report.Run]]] = {}
         self.notes: list[str] = []
         self.failed: set[tuple] = set()
@@ -150,6 +151,8 @@ class Bench:
             command = [str(LOAD), *place.load(relay.protocol), *load.command,
                        "--seconds", str(self.seconds), "--meter", str(group),
                        "--cores", ",".join(map(str, sorted(self.load_cores)))]
+            if relay.protocol == "register":
+                command += ["--threads", str(self.load_threads)]
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=self.seconds + 600)
             if done.returncode != 0:
@@ -194,6 +197,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--relay-cores", default=str(last), help="(%(default)s)")
     parser.add_argument("--load-cores", default=str(min(os.sched_getaffinity(0))),
                         help="(%(default)s)")
+    parser.add_argument("--load-threads", default="1",
+                        help="of the load generator, where each peer has a socket (%(default)s)")
     parser.add_argument("--program", type=pathlib.Path, default=relays.PROGRAM,
                         help="the relay that is ours (%(default)s)")
     parser.add_argument("--only", choices=("micro", "macro"),

@@ -6,6 +6,7 @@ import RelayCore
 struct NetworkOptions: NamedOptions {
     static let valueOptions = [
         Setting.port.name, "bind", Setting.receiveBuffer.name, Setting.workers.name,
+        Setting.busyPoll.name,
     ]
     static let flagOptions = ["no-offload", "no-overload-filter"]
 
@@ -33,12 +34,16 @@ struct NetworkOptions: NamedOptions {
         help: ArgumentHelp(WorkerCount.help, valueName: "number"), transform: parseWorkers)
     var workers = WorkerCount.exactly(Setting.workers.defaultValue)
 
+    @Option(setting: .busyPoll)
+    var busyPollUs = Setting.busyPoll.defaultValue
+
     /// What the socket is opened with.
     var configuration: SocketConfiguration {
         get throws {
             try SocketConfiguration(
                 address: address, port: port, receiveBufferBytes: receiveBufferBytes,
-                usesOffload: !noOffload, filtersOverload: !noOverloadFilter)
+                usesOffload: !noOffload, filtersOverload: !noOverloadFilter,
+                busyPollMicroseconds: busyPollUs)
         }
     }
 }

@@ -128,6 +128,7 @@ public final class RelayService: Sendable {
         var socket: DatagramSocket
         var started: StartedEngine
         var filtersOverload: Bool
+        var busyPoll: BusyPoll
     }
 
     private struct DeskBeginning: ~Copyable {
@@ -158,7 +159,8 @@ public final class RelayService: Sendable {
             let handover = Handover(
                 Beginning(
                     socket: opened, started: started,
-                    filtersOverload: configuration.filtersOverload))
+                    filtersOverload: configuration.filtersOverload,
+                    busyPoll: BusyPoll(microseconds: configuration.busyPollMicroseconds)))
             let thread = try SystemThread(name: "relay-worker") {
                 guard let beginning = handover.take() else { return }
                 RelayService.run(beginning, mailbox, exchange, books)
@@ -312,7 +314,7 @@ public final class RelayService: Sendable {
         var worker = Worker(
             calls: beginning.socket, family: family, address: address, usesOffload: canSegment,
             engine: beginning.started.engine, locals: beginning.started.locals,
-            filtersOverload: beginning.filtersOverload)
+            filtersOverload: beginning.filtersOverload, busyPoll: beginning.busyPoll)
         var loop = RelayLoop(mailbox, exchange, books)
         guard loop.begin(&worker.engine) else { return }
         var isLast = false

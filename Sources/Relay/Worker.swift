@@ -15,15 +15,18 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     /// Whether something is still due that the last turn had no time for.
     private var isBehind = false
     private let address: TransportAddress
+    private let busyPoll: BusyPoll
     /// The engine, for whoever asks or commands between two turns.
     var engine: RelayEngine
 
     init(
         calls: consuming Calls, family: SocketFamily, address: TransportAddress,
         usesOffload: Bool, engine: consuming RelayEngine,
-        locals: consuming LocalAddresses = LocalAddresses(), filtersOverload: Bool = true
+        locals: consuming LocalAddresses = LocalAddresses(), filtersOverload: Bool = true,
+        busyPoll: BusyPoll = BusyPoll()
     ) {
         admission = Admission(isEnabled: filtersOverload)
+        self.busyPoll = busyPoll
         receiver = ReceiveBuffers(locals: locals)
         self.calls = calls
         self.address = address
@@ -39,7 +42,8 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     /// Receives and forwards one batch, after waiting for its first datagram if asked to, and does
     /// what is due by then. Returns why the system would not let it receive, if it would not.
     mutating func turn(waits: Bool, clock: () -> Instant) -> Errno? {
-        let failure = receiver.receive(from: &calls, waits: waits && !isBehind)
+        let failure = busyPoll.receive(
+            into: &receiver, from: &calls, waits: waits && !isBehind, clock: clock)
         let now = clock()
         if receiver.locals.count != knownLocals { noteNewLocals() }
         if receiver.batch.count > 0 {

@@ -56,7 +56,7 @@ final class EngineWork: CountedWork {
     init?(_ kind: Kind, sessions: Int) {
         guard
             let configuration = try? RelayConfiguration(
-                sessionLimit: 4 * sessions, sessionTimeoutSeconds: 86_400,
+                sessionLimit: sessions + EngineWork.slots, sessionTimeoutSeconds: 86_400,
                 registrationRatePerSource: 1_000_000, ackRatePerSource: 1_000_000)
         else { return nil }
         self.kind = kind

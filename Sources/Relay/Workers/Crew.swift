@@ -44,6 +44,7 @@ final class Crew: Sendable {
         var lines: [WorkerLine] = []
         var threads: [SystemThread] = []
         var descriptors: [Int32] = []
+        let busyPoll = BusyPoll(microseconds: configuration.busyPollMicroseconds)
         for number in 0..<count {
             guard let socket = sockets.take(number) else { continue }
             socket.setReceiveTimeout(nanoseconds: RelayService.longestWaitNanoseconds)
@@ -54,7 +55,7 @@ final class Crew: Sendable {
             threads.append(
                 try SystemThread(name: "relay-worker-\(number)") { [bell] in
                     guard let beginning = beginning.take() else { return }
-                    Crew.run(beginning, line, bell, book)
+                    Crew.run(beginning, line, bell, book, busyPoll)
                 })
         }
         self.lines = lines
@@ -64,13 +65,14 @@ final class Crew: Sendable {
 
     private static func run(
         _ beginning: consuming Beginning, _ line: WorkerLine, _ bell: Bell,
-        _ book: LocalAddressBook
+        _ book: LocalAddressBook, _ busyPoll: BusyPoll
     ) {
         let family = beginning.socket.family
         let canSegment = beginning.socket.canSegment
         var worker = ForwardingWorker(
             calls: beginning.socket, family: family, usesOffload: canSegment,
-            replica: beginning.replica, line: line, bell: bell, locals: LocalAddresses(book))
+            replica: beginning.replica, line: line, bell: bell, locals: LocalAddresses(book),
+            busyPoll: busyPoll)
         worker.run()
     }
 

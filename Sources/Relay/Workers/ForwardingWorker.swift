@@ -15,6 +15,7 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     private var updates: UpdateReader
     private let orders: WorkerOrders
     private let bell: Bell
+    private let busyPoll: BusyPoll
     private var bellDueAt = Instant.origin
 
     /// How often the engine is woken for looks alone. What they show is not urgent; only until it
@@ -24,8 +25,9 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     init(
         calls: consuming Calls, family: SocketFamily, usesOffload: Bool,
         replica: consuming ForwarderReplica, line: WorkerLine, bell: Bell,
-        locals: consuming LocalAddresses
+        locals: consuming LocalAddresses, busyPoll: BusyPoll = BusyPoll()
     ) {
+        self.busyPoll = busyPoll
         self.calls = calls
         receiver = ReceiveBuffers(locals: locals)
         sender = SendBuffers(family: family, usesOffload: usesOffload)
@@ -56,7 +58,7 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     /// Receives and forwards one batch, after waiting for its first datagram if asked to. Returns
     /// why the system would not let it receive, if it would not.
     mutating func turn(waits: Bool, clock: () -> Instant) -> Errno? {
-        let failure = receiver.receive(from: &calls, waits: waits)
+        let failure = busyPoll.receive(into: &receiver, from: &calls, waits: waits, clock: clock)
         let now = clock()
         receiver.locals.refresh()
         if updates.hasUpdates {
