@@ -5,7 +5,8 @@ Every round runs each relay under each load, one after the other, so that what d
 disturbs all alike. Shown are medians over the rounds and, as ×, the median of each round's ratio to
 the first relay: above 1, the first one is cheaper. CPU times are in seconds for a million delivered
 datagrams: of the relay's processes; together with the load generator's and the kernel's threads for
-soft interrupts; and of all that ran on the machine.
+soft interrupts; and of all that ran on the machine. A relay that is not busy all the time waits for
+the load generator, and gains less from batches than one that has to keep up.
 
     make bench                                      everything that is installed; some minutes
     make bench ARGS="--relays ours,loop --loads plain,gso --rounds 9"
@@ -91,6 +92,7 @@ class Bench:
         self.seconds = number(options.seconds, "seconds", 0.1, 600)
         self.relay_cores = cores(options.relay_cores, "relay-cores")
         self.load_cores = cores(options.load_cores, "load-cores")
+        self.is_realtime = options.realtime
         self.load_threads = int(number(options.load_threads, "load-threads", 1, 16))
         self.runs: dict[tuple, dict[str, list[report.Run]]] = {}
         self.notes: list[str] = []
@@ -147,14 +149,15 @@ class Bench:
     def run(
         self, place: networks.Network, load: loads.Load, relay: relays.Relay
     ) -> report.Run:
-        with relays.running(relay, place, self.relay_cores) as group:
+        with relays.running(relay, place, self.prepare_relay) as group:
             command = [str(LOAD), *place.load(relay.protocol), *load.command,
                        "--seconds", str(self.seconds), "--meter", str(group),
                        "--cores", ",".join(map(str, sorted(self.load_cores)))]
             if relay.protocol == "register":
                 command += ["--threads", str(self.load_threads)]
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=self.seconds + 600)
+                command, capture_output=True, text=True, timeout=self.seconds + 600,
+                preexec_fn=self.prepare_load)
             if done.returncode != 0:
                 raise RuntimeError(f"{load.name} through {relay.name}: {done.stderr.strip()}")
         run = json.loads(done.stdout)
@@ -162,6 +165,15 @@ class Bench:
             for name in ("relay", "relay_user", "relay_system"):
                 run["cpu_s_per_million"].pop(name, None)
         return run
+
+    def prepare_relay(self) -> None:
+        """Done in a relay's process before it is one."""
+        os.sched_setaffinity(0, self.relay_cores)
+        self.prepare_load()
+
+    def prepare_load(self) -> None:
+        if self.is_realtime:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
     def tables(self) -> Iterator[tuple[str, str, list, list[dict]]]:
         """A title, what it means, columns and rows for each load at each place."""
@@ -197,6 +209,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--relay-cores", default=str(last), help="(%(default)s)")
     parser.add_argument("--load-cores", default=str(min(os.sched_getaffinity(0))),
                         help="(%(default)s)")
+    parser.add_argument("--realtime", action="store_true",
+                        help="run before all others (SCHED_FIFO), on a machine that is not quiet")
     parser.add_argument("--load-threads", default="1",
                         help="of the load generator, where each peer has a socket (%(default)s)")
     parser.add_argument("--program", type=pathlib.Path, default=relays.PROGRAM,
@@ -224,7 +238,8 @@ def facts(bench: Bench, before: float) -> dict[str, str]:
             found[relay.name] = relay.version
     found["rounds"] = f"{bench.rounds} of {bench.seconds:g} s each"
     found["pinned"] = (f"relays to {sorted(bench.relay_cores)}, "
-                       f"load to {sorted(bench.load_cores)}")
+                       f"load to {sorted(bench.load_cores)}"
+                       + (", both before all others (SCHED_FIFO)" if bench.is_realtime else ""))
     found["load average"] = f"{before:.2f} before, {machine.load_average():.2f} after"
     return found
 

@@ -169,8 +169,11 @@ def another(text: str) -> Relay:
 
 
 @contextmanager
-def running(relay: Relay, network: Network, cores: set[int]) -> Iterator[int]:
-    """Starts a relay on these cores; its process group, which ends with this."""
+def running(
+    relay: Relay, network: Network, prepare: Callable[[], None]
+) -> Iterator[int]:
+    """Starts a relay in a process that was prepared for it; its process group, which ends with
+    this."""
     with tempfile.TemporaryDirectory() as folder:
         # nginx's worker is nobody, and has to look into it.
         os.chmod(folder, 0o755)
@@ -181,7 +184,7 @@ def running(relay: Relay, network: Network, cores: set[int]) -> Iterator[int]:
             process = subprocess.Popen(
                 [*network.enter_relay, *relay.command(network, pathlib.Path(folder))],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
-                start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, cores))
+                start_new_session=True, preexec_fn=prepare)
         try:
             yield process.pid
             if process.poll() is not None:

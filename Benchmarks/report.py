@@ -30,12 +30,19 @@ def taken(path: str) -> Callable[[Run], float | None]:
     return lambda run: at(run, path)
 
 
+def busy(run: Run) -> float | None:
+    """How much of a core the relay had to do, in percent: below a hundred it waited for more."""
+    spent, rate = at(run, "cpu_s_per_million.relay"), at(run, "datagrams_per_s")
+    return None if spent is None or rate is None else spent * rate / 1e4
+
+
 # The columns of each kind of load: title, figure, format, and whether a ratio to ours follows.
 THROUGHPUT = [
     ("relay CPU-s/M", taken("cpu_s_per_million.relay"), "{:.3f}", True),
     ("together", taken("cpu_s_per_million.together"), "{:.2f}", True),
     ("machine", taken("cpu_s_per_million.machine"), "{:.2f}", True),
     ("datagrams/s", taken("datagrams_per_s"), "{:,.0f}", False),
+    ("busy %", busy, "{:.0f}", False),
     ("loss %", lambda run: 100 * run["loss"], "{:.2f}", False),
     ("p50 µs", taken("latency_us.p50"), "{:,.0f}", False),
     ("p99 µs", taken("latency_us.p99"), "{:,.0f}", False),

@@ -183,6 +183,11 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(report.added("p50")(run), 20)
         self.assertIsNone(report.added("p99")(run))
 
+    def test_how_busy_a_relay_is(self) -> None:
+        run = {"cpu_s_per_million": {"relay": 2.0}, "datagrams_per_s": 250_000}
+        self.assertEqual(report.busy(run), 50)
+        self.assertIsNone(report.busy({"cpu_s_per_million": {}, "datagrams_per_s": 1}))
+
     def test_wrongs_are_named(self) -> None:
         fine = {"misdelivered": 0, "corrupted": 0, "duplicated": 0}
         self.assertIsNone(report.wrongs([fine]))
