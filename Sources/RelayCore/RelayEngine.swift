@@ -104,6 +104,9 @@ public struct RelayEngine: ~Copyable {
     /// What workers have to be told, if there are any.
     var updates = ReplicaUpdates()
     let hash: KeyedHash
+    /// Always nothing. A value that may hold anything is never loaded, only pointed at: without it
+    /// the compiler hands copies of all 2 KiB of an engine to its getters, four times a turn.
+    private let pin: (any Sendable)? = nil
 
     /// Own addresses that are told from sources: far more than a host's interfaces.
     static let ownAddressLimit = 256
