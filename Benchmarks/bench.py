@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -297,6 +298,8 @@ def write_markdown(path: pathlib.Path, known: dict, notes: list, parts: list,
 
 
 def main() -> int:
+    # Relays and namespaces are taken away again whoever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return run(arguments())
     except Failure as error:

@@ -169,6 +169,15 @@ def another(text: str) -> Relay:
     return ours(name, parts)
 
 
+ENDINGS = {signal.SIGTERM, signal.SIGINT}
+
+
+def begin(prepare: Callable[[], None]) -> None:
+    """Done in a relay's process before it is one."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
+    prepare()
+
+
 @contextmanager
 def running(
     relay: Relay, network: Network, prepare: Callable[[], None]
@@ -181,12 +190,15 @@ def running(
         environment = {key: value for key, value in os.environ.items()
                        if not key.startswith("QUIC_RELAY_")}
         said = pathlib.Path(folder) / "said"
+        # Whoever ends us while a process is made must not leave it behind.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
         with said.open("w") as output:
             process = subprocess.Popen(
                 [*network.enter_relay, *relay.command(network, pathlib.Path(folder))],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
-                start_new_session=True, preexec_fn=prepare)
+                start_new_session=True, preexec_fn=lambda: begin(prepare))
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
             yield process.pid
             if process.poll() is not None:
                 raise RuntimeError(

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -158,6 +159,18 @@ class DriverTest(unittest.TestCase):
     def test_a_relay_that_is_missing_is_said(self) -> None:
         missing = relays.lacks("no-such-program", "no-such-package")
         self.assertEqual(missing, "no-such-program is missing (no-such-package)")
+
+    def test_nothing_is_left_of_one_that_is_ended(self) -> None:
+        with subprocess.Popen(
+            [sys.executable, HERE / "bench.py", "--only", "macro", "--relays", "loop", "--loads",
+             "plain", "--networks", "loopback", "--seconds", "30"],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as started:
+            while "round 1 of" not in (line := started.stderr.readline()):
+                self.assertTrue(line, "it ended before it began to measure")
+            started.terminate()
+            self.assertEqual(started.wait(60), 128 + signal.SIGTERM)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as port:
+            port.bind(("127.0.0.1", networks.PORT))
 
     def test_a_relay_that_ends_is_said(self) -> None:
         done = self.bench(
