@@ -30,6 +30,8 @@ MARK = "counting_mark"
 # What a relay that runs in threads does by the clock comes to 0.1 % of a run; a compiler's next
 # patch release may come to more.
 TOLERANCE = 0.01
+# A thread beside may set something up once; make allocations finds any in a million datagrams.
+ALLOCATIONS_LEFT_OUT = 0.01
 ROUNDS = 200
 # A run takes seconds; valgrind on a slow machine may take minutes.
 WALL_SECONDS = 900
@@ -150,15 +152,15 @@ def compare(found: dict[str, Count], expected: dict[str, Count], is_partial: boo
         if limit is None:
             failures.append(f"{name}: has no threshold")
             continue
-        pairs = [("instructions", entry.instructions, limit.instructions, TOLERANCE),
-                 ("allocations", entry.allocations, limit.allocations, 0)]
-        for what, value, most, tolerance in pairs:
+        pairs = [("instructions", entry.instructions, limit.instructions, TOLERANCE, 0),
+                 ("allocations", entry.allocations, limit.allocations, 0, ALLOCATIONS_LEFT_OUT)]
+        for what, value, most, share, some in pairs:
             if value is None or most is None:
                 continue
             line = f"{name}: {what} for a datagram: expected {most:.6g}, found {value:.6g}"
-            if value > most * (1 + tolerance):
+            if value > most * (1 + share) + some:
                 failures.append(line)
-            elif value < most * (1 - tolerance):
+            elif value < most * (1 - share) - some:
                 print(f"counts: cheaper now, so the threshold can be lower: {line}")
     if not is_partial:
         failures += [f"{name}: has a threshold and is not there" for name in expected
