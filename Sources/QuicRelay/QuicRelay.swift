@@ -12,7 +12,7 @@ struct QuicRelay: ParsableCommand {
         subcommands: [
             Serve.self, Attach.self, Status.self, Sessions.self, Events.self, Evict.self,
             UndoEvict.self, LogLevelCommand.self, Drain.self, ReloadCommand.self,
-            AgentCommand.self, ProbeRelay.self, CheckConfig.self, Manual.self,
+            AgentCommand.self, ProbeRelay.self, TokenCommand.self, CheckConfig.self, Manual.self,
         ],
         defaultSubcommand: Serve.self)
 

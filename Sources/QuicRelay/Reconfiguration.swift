@@ -11,11 +11,17 @@ final class Reconfiguration: Sendable {
     private let live: LiveSettings
     /// What is in force, by option. What needs a restart keeps the value of the start.
     private let running: Mutex<[String: String]>
+    /// Who decides about tokens; the secrets may change while their file has the same name.
+    private let authority: Mutex<TokenAuthority?>
 
-    init(_ sources: OptionSources, service: RelayService, live: LiveSettings) {
+    init(
+        _ sources: OptionSources, service: RelayService, live: LiveSettings,
+        authority: TokenAuthority?
+    ) {
         commandLine = sources.commandLine
         self.service = service
         self.live = live
+        self.authority = Mutex(authority)
         running = Mutex(Reconfiguration.values(EffectiveSettings(sources)))
     }
 
@@ -68,7 +74,13 @@ final class Reconfiguration: Sendable {
                     lines.append(Reload.Line(.warning, "setting_needs_restart", fields))
                 }
             }
-            put(changed, serve, configuration)
+            let hasNewSecrets = changesAuthority(to: configuration.authority)
+            if hasNewSecrets {
+                let count = configuration.authority?.secretCount ?? 0
+                lines.append(
+                    Reload.Line(.notice, "auth_secrets_changed", ["secrets": "\(count)"]))
+            }
+            put(changed, hasNewSecrets: hasNewSecrets, serve, configuration)
             lines.append(
                 Reload.Line(
                     .notice, "configuration_reloaded",
@@ -82,14 +94,24 @@ final class Reconfiguration: Sendable {
 
     /// Puts new values in force. The log level is left alone unless its own value changes: an
     /// operator may have set it meanwhile.
-    private func put(_ changed: [String], _ serve: Serve, _ configuration: RelayConfiguration) {
+    private func put(
+        _ changed: [String], hasNewSecrets: Bool, _ serve: Serve,
+        _ configuration: RelayConfiguration
+    ) {
         if changed.contains(Setting.drain.name) { live.drainSeconds = serve.operation.drainSecs }
         if changed.contains("log-level") {
             _ = service.submit(.setLogLevel(serve.operation.logLevel))
         }
         let ofEngine = LimitOptions.liveOptions + BudgetOptions.liveOptions
-        if changed.contains(where: ofEngine.contains) {
+        if hasNewSecrets || changed.contains(where: ofEngine.contains) {
             _ = service.submit(.reconfigure(configuration))
+        }
+    }
+
+    private func changesAuthority(to new: TokenAuthority?) -> Bool {
+        authority.withLock { old in
+            defer { old = new }
+            return old != new
         }
     }
 

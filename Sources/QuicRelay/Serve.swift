@@ -21,6 +21,7 @@ struct Serve: ParsableCommand {
     @OptionGroup var configurationFile: ConfigurationOptions
     @OptionGroup var network: NetworkOptions
     @OptionGroup var limits: LimitOptions
+    @OptionGroup var tokens: TokenOptions
     @OptionGroup var operation: OperationOptions
     @OptionGroup var metrics: MetricsOptions
     @OptionGroup var control: ControlOptions
@@ -30,9 +31,9 @@ struct Serve: ParsableCommand {
 
     /// Every group of options, in the order in which the help shows them.
     static let optionGroups: [any NamedOptions.Type] = [
-        ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, OperationOptions.self,
-        MetricsOptions.self, ControlOptions.self, StateOptions.self, RecordsOptions.self,
-        BudgetOptions.self,
+        ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, TokenOptions.self,
+        OperationOptions.self, MetricsOptions.self, ControlOptions.self, StateOptions.self,
+        RecordsOptions.self, BudgetOptions.self,
     ]
 
     func run() throws {
@@ -59,6 +60,7 @@ struct Serve: ParsableCommand {
         get throws {
             var configuration = try limits.configuration
             configuration.budget = try volume.budget
+            configuration.authority = try tokens.secrets?.authority
             return configuration
         }
     }
@@ -86,7 +88,7 @@ struct Serve: ParsableCommand {
         let notifier = try SystemdNotifier.start(
             service, systemd, choice, logger: logger, logLevel: operation.logLevel)
         let live = LiveSettings(drainSeconds: operation.drainSecs)
-        let configuration = try reconfiguration(of: service, live)
+        let configuration = try reconfiguration(of: service, live, limits.authority)
         let reload = try reload(configuration, service)
         let log = serviceLog(service, logger, isMuted: hasDashboard)
         initial.report(service.outcome) { fields in
@@ -175,11 +177,12 @@ struct Serve: ParsableCommand {
 
     /// Reads the options again, from where they came from.
     private func reconfiguration(
-        of service: RelayService, _ live: LiveSettings
+        of service: RelayService, _ live: LiveSettings, _ authority: TokenAuthority?
     ) throws -> Reconfiguration {
         let words = Array(CommandLine.arguments.dropFirst())
         return Reconfiguration(
-            try OptionSources(commandLine: words), service: service, live: live)
+            try OptionSources(commandLine: words), service: service, live: live,
+            authority: authority)
     }
 
     private func metricsCompanion(

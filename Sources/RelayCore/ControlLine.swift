@@ -223,7 +223,8 @@ public struct RegistrationToken: Equatable, BitwiseCopyable, Sendable {
 
 /// A message authentication code of 256 bits: four parts of eight octets, most significant first.
 public struct TokenMAC: BitwiseCopyable, Sendable {
-    let words: (UInt64, UInt64, UInt64, UInt64)
+    /// The four parts.
+    public let words: (UInt64, UInt64, UInt64, UInt64)
 
     /// Creates a code from its four parts of eight octets.
     public init(_ words: (UInt64, UInt64, UInt64, UInt64)) {

@@ -6,25 +6,33 @@
 public struct TokenAuthority: Sendable {
     /// A secret's bytes.
     public typealias Secret = [UInt8]
-    /// Makes a code over a message with a secret: HMAC-SHA256 (RFC 2104).
-    public typealias MAC = @Sendable (_ message: [UInt8], _ secret: Secret) -> TokenMAC
     /// What the wall clock shows at a moment, in seconds since 1970 began.
     public typealias WallClock = @Sendable (Instant) -> UInt64
 
     private let secrets: [Secret]
-    private let mac: MAC
     private let unixSeconds: WallClock
 
     /// Takes tokens that were made with any of these secrets.
-    public init(secrets: [Secret], mac: @escaping MAC, unixSeconds: @escaping WallClock) {
+    public init(secrets: [Secret], unixSeconds: @escaping WallClock) {
         self.secrets = secrets
-        self.mac = mac
         self.unixSeconds = unixSeconds
+    }
+
+    /// How many secrets there are.
+    public var secretCount: Int { secrets.count }
+
+    /// Makes a token with the first secret, of which there must be one.
+    public func token(for session: SessionID, expiresAtUnixSeconds: UInt64) -> RegistrationToken {
+        let message = TokenAuthority.message(
+            for: session, expiresAtUnixSeconds: expiresAtUnixSeconds)
+        return RegistrationToken(
+            expiresAtUnixSeconds: expiresAtUnixSeconds,
+            mac: HMACSHA256.code(for: message, key: secrets[0]))
     }
 
     /// What a token's code is made over: a name, so that it is no code of anything else, the
     /// session's id in lower case, and the time in decimal.
-    public static func message(for session: SessionID, expiresAtUnixSeconds: UInt64) -> [UInt8] {
+    static func message(for session: SessionID, expiresAtUnixSeconds: UInt64) -> [UInt8] {
         Array("quic-relay v2|\(session)|\(expiresAtUnixSeconds)".utf8)
     }
 
@@ -36,7 +44,7 @@ public struct TokenAuthority: Sendable {
             for: session, expiresAtUnixSeconds: token.expiresAtUnixSeconds)
         var isGood = false
         for secret in secrets {
-            let isMadeWithIt = mac(message, secret) == token.mac
+            let isMadeWithIt = HMACSHA256.code(for: message, key: secret) == token.mac
             isGood = isGood || isMadeWithIt
         }
         return isGood

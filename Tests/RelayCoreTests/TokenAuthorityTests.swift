@@ -8,22 +8,15 @@ import Testing
     private let b = host(2)
     private let away = host(3)
 
-    /// A code that is nobody's but this test's: all bytes of message and secret go into it.
-    private static func code(_ message: [UInt8], _ secret: [UInt8]) -> TokenMAC {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in secret + [0] + message { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        return TokenMAC((hash, ~hash, hash &* 3, hash &* 5))
-    }
-
     private static func authority(_ secrets: [[UInt8]]) -> TokenAuthority {
-        TokenAuthority(secrets: secrets, mac: code, unixSeconds: { $0.nanoseconds / 1_000_000_000 })
+        TokenAuthority(secrets: secrets, unixSeconds: { $0.nanoseconds / 1_000_000_000 })
     }
 
     private func token(
         _ id: SessionID, secret: [UInt8], expiry: UInt64 = 2_000
     ) -> String {
-        let message = TokenAuthority.message(for: id, expiresAtUnixSeconds: expiry)
-        let words = Self.code(message, secret).words
+        let token = Self.authority([secret]).token(for: id, expiresAtUnixSeconds: expiry)
+        let words = token.mac.words
         let digits = [words.0, words.1, words.2, words.3].map { word in
             let text = String(word, radix: 16)
             return String(repeating: "0", count: 16 - text.count) + text

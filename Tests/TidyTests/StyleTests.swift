@@ -28,6 +28,7 @@ struct StyleTests {
         "Sources/Relay/MonotonicClock.swift", "Sources/Relay/ReceiveBuffers.swift",
         "Sources/Relay/Restart/CheckpointExchange.swift",
         "Sources/Relay/Restart/HandoverChannel.swift", "Sources/Relay/Restart/Heir.swift",
+        "Sources/Relay/Tokens/TokenSecrets.swift",
         "Sources/Relay/Restart/StateDirectory.swift", "Sources/Relay/Restart/StateKeeper.swift",
         "Sources/Relay/SignalDescriptor.swift", "Sources/Relay/SocketAddress.swift",
         "Sources/Relay/StandardOutput.swift",

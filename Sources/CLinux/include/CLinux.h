@@ -100,6 +100,12 @@ int clinux_read_signal(int fd);
 /* Whether a signal is ignored. One that is held back as well would be readable all the same. */
 int clinux_is_ignored(int number);
 
+/* Leaves no core dump of this process (PR_SET_DUMPABLE, prctl(2)), which is lost when it executes
+ * another program; 0, or -1 with errno. */
+int clinux_forbid_dumps(void);
+/* Whether this process leaves core dumps as far as that is its own affair. */
+int clinux_may_dump(void);
+
 /* Names the calling thread, as top(1) and gdb show it; at most 15 characters. */
 void clinux_name_thread(const char *name);
 /* Gives the calling thread a stack of its own for signal handlers (sigaltstack(2)): one that runs

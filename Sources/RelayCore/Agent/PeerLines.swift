@@ -77,7 +77,7 @@ extension RegistrationToken {
     }
 
     /// Its attributes as they stand in a registration, which is the text form.
-    var text: String {
+    public var text: String {
         let words = [mac.words.0, mac.words.1, mac.words.2, mac.words.3]
         let digits = words.map { hexadecimal($0, digits: 16) }.joined()
         return "exp=\(expiresAtUnixSeconds);mac=\(digits)"

@@ -14,6 +14,7 @@ them for good (SO_REUSEPORT, socket(7)), and in half of all runs that is the wro
 from quic_relay.address import Address, resolve
 from quic_relay.forwarder import Forwarder, ForwarderProcess
 from quic_relay.registration import RegistrationError, Registered, register, register_port
+from quic_relay.tokens import Token, mint
 
 __all__ = [
     "Address",
@@ -21,6 +22,8 @@ __all__ = [
     "ForwarderProcess",
     "Registered",
     "RegistrationError",
+    "Token",
+    "mint",
     "register",
     "register_port",
     "resolve",
