@@ -4,7 +4,7 @@ import RelayCore
 /// What sessions and peers may do, and for how long.
 struct LimitOptions: NamedOptions {
     static let valueOptions = Setting.all.map(\.name) + ["rebind"]
-    static let flagOptions = ["strict", "deny-special-sources"]
+    static let flagOptions = ["strict", "stun", "deny-special-sources"]
     // Memory was laid out for the session limit at the start.
     static let liveOptions = (valueOptions + flagOptions).filter { $0 != Setting.sessionLimit.name }
 
@@ -43,8 +43,14 @@ struct LimitOptions: NamedOptions {
     var ackRatePerIP = Setting.ackRatePerSource.defaultValue
 
     @Flag(
-        help: "Lift the allowance of an address only for a connection ID that it was sent.")
+        help: "Lift the allowance of an address only for an ID or a cookie that it was sent.")
     var strict = false
+
+    @Flag(help: "Answer Binding requests of STUN that come from no peer of a pair.")
+    var stun = false
+
+    @Option(setting: .stunRate)
+    var stunRate = Setting.stunRate.defaultValue
 
     @Flag(help: "Refuse registrations from private, link-local and loopback addresses.")
     var denySpecialSources = false
@@ -61,6 +67,7 @@ struct LimitOptions: NamedOptions {
             Setting.unvalidatedAllowance.name: unvalidatedAllowanceBytes,
             Setting.unvalidatedRate.name: unvalidatedRateBytes,
             Setting.ackRatePerSource.name: ackRatePerIP,
+            Setting.stunRate.name: stunRate,
         ]
     }
 
@@ -74,7 +81,7 @@ struct LimitOptions: NamedOptions {
                 unvalidatedAllowanceBytes: unvalidatedAllowanceBytes,
                 unvalidatedRateBytes: unvalidatedRateBytes, ackRatePerSource: ackRatePerIP,
                 rebindSilenceSeconds: rebindSilenceSecs, deniesSpecialSources: denySpecialSources,
-                rebindPolicy: rebind, isStrict: strict)
+                rebindPolicy: rebind, isStrict: strict, answersSTUN: stun, stunRate: stunRate)
         }
     }
 }

@@ -16,8 +16,8 @@ public enum ControlReply: Equatable, Sendable {
     case refused(RegistrationRefusal)
 
     /// The bytes to send.
-    var text: ControlText {
-        var text = ControlText()
+    var bytes: ReplyBytes {
+        var text = ReplyBytes()
         switch self {
         case .challenge(let cookie):
             text.append("CHL:")
@@ -60,8 +60,8 @@ public enum RegistrationRefusal: UInt8, BitwiseCopyable, CaseIterable, Sendable 
     }
 }
 
-/// A short ASCII text that is put together without allocating memory.
-struct ControlText {
+/// A short datagram of our own that is put together without allocating memory.
+struct ReplyBytes {
     private(set) var count = 0
     /// Room for the longest that there is: `ACK;addr=[`, an IPv6 address of 39 characters,
     /// `]:65535` and a line feed are 57 bytes.
@@ -72,9 +72,19 @@ struct ControlText {
         @_lifetime(borrow self) borrowing get { bytes.span.extracting(0..<count) }
     }
 
+    /// The same, for those who keep it.
+    var array: [UInt8] { (0..<count).map { bytes[$0] } }
+
     private mutating func append(_ byte: UInt8) {
         bytes[count] = byte
         count += 1
+    }
+
+    /// Appends the lowest `octets` of a number in network order.
+    mutating func append(network number: UInt64, octets: Int) {
+        for octet in (0..<octets).reversed() {
+            append(UInt8(truncatingIfNeeded: number >> UInt64(8 * octet)))
+        }
     }
 
     /// Appends an ASCII text; one of up to 15 bytes is not allocated.

@@ -74,11 +74,16 @@ extension Setting {
         name: "ack-rate-per-ip", range: 1...1_000_000, defaultValue: 1_000,
         unit: "replies a second",
         summary: "ACKs to the unvalidated addresses of a source IP (IPv6: /64).")
+    /// How many Binding requests of STUN are answered a second, whoever sends them.
+    public static let stunRate = Setting(
+        name: "stun-rate", range: 1...1_000_000, defaultValue: 10_000, unit: "replies a second",
+        summary: "With --stun, answers to all addresses together; each counts as an ACK, too.")
 
     /// Every setting of the core, in the order in which the help shows them.
     public static let all: [Setting] = [
         sessionLimit, sessionTimeout, peerGrace, rebindSilence, halfOpenLimitPerSource,
         registrationRatePerSource, unvalidatedAllowance, unvalidatedRate, ackRatePerSource,
+        stunRate,
     ]
 }
 
@@ -116,12 +121,15 @@ public struct RelayConfiguration: Sendable, Equatable {
     public var authority: TokenAuthority?
     /// Whether only a connection ID or a cookie that it was sent shows that an address receives.
     public let isStrict: Bool
+    /// Whether Binding requests of STUN are answered.
+    public let answersSTUN: Bool
 
     let idleTimeoutNanoseconds: UInt64
     let peerGraceNanoseconds: UInt64
     let rebindSilenceNanoseconds: UInt64
     let registrationLimit: RateLimit
     let acknowledgementLimit: RateLimit
+    let stunLimit: RateLimit
     let unvalidatedLimit: RateLimit
 
     /// All unvalidated addresses of one source together: 4 MiB at once and 1 MiB/s, so that a whole
@@ -141,7 +149,8 @@ public struct RelayConfiguration: Sendable, Equatable {
         ackRatePerSource: Int = Setting.ackRatePerSource.defaultValue,
         rebindSilenceSeconds: Int = Setting.rebindSilence.defaultValue,
         deniesSpecialSources: Bool = false, rebindPolicy: RebindPolicy = .evidence,
-        isStrict: Bool = false
+        isStrict: Bool = false, answersSTUN: Bool = false,
+        stunRate: Int = Setting.stunRate.defaultValue
     ) throws(SettingError) {
         self.sessionLimit = try Setting.sessionLimit.checked(sessionLimit)
         self.halfOpenLimitPerSource =
@@ -149,6 +158,7 @@ public struct RelayConfiguration: Sendable, Equatable {
         self.deniesSpecialSources = deniesSpecialSources
         self.rebindPolicy = rebindPolicy
         self.isStrict = isStrict
+        self.answersSTUN = answersSTUN
         rebindSilenceNanoseconds =
             UInt64(try Setting.rebindSilence.checked(rebindSilenceSeconds)) * Nanoseconds.perSecond
         idleTimeoutNanoseconds =
@@ -161,6 +171,8 @@ public struct RelayConfiguration: Sendable, Equatable {
         registrationLimit = RateLimit(burst: 4 * registrations, perSecond: registrations)
         let replies = UInt64(try Setting.ackRatePerSource.checked(ackRatePerSource))
         acknowledgementLimit = RateLimit(burst: replies, perSecond: replies)
+        let stun = UInt64(try Setting.stunRate.checked(stunRate))
+        stunLimit = RateLimit(burst: stun, perSecond: stun)
         unvalidatedLimit = RateLimit(
             burst: UInt64(try Setting.unvalidatedAllowance.checked(unvalidatedAllowanceBytes)),
             perSecond: UInt64(try Setting.unvalidatedRate.checked(unvalidatedRateBytes)))

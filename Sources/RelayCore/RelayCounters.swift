@@ -63,6 +63,8 @@ public enum ReplyKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case challenge
     /// The address has proved it, and yet is not bound.
     case full, auth, limit, evicted, draining
+    /// Where a Binding request of STUN came from.
+    case stun
 
     /// The stable name used in metrics and the control interface.
     public var name: String {
@@ -74,13 +76,14 @@ public enum ReplyKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .limit: RegistrationRefusal.limit.name
         case .evicted: RegistrationRefusal.evicted.name
         case .draining: RegistrationRefusal.draining.name
+        case .stun: "stun"
         }
     }
 }
 
 /// How often each answer was given. One that the system did not take is among them.
 public struct ReplyTally: BitwiseCopyable, Sendable {
-    /// One place for each kind, and one to spare.
+    /// One place for each kind.
     private var counts = InlineArray<8, UInt64>(repeating: 0)
 
     /// None.

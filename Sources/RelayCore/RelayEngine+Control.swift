@@ -161,12 +161,44 @@ extension RelayEngine {
     private mutating func answer(
         _ reply: ControlReply, to arrival: Arrival, into plan: inout TransmitPlan
     ) -> Verdict {
-        let text = reply.text
-        guard plan.reply(text.span, to: arrival.source, from: arrival.local) else {
+        answer(reply.bytes, as: reply.kind, to: arrival, into: &plan)
+    }
+
+    private mutating func answer(
+        _ bytes: ReplyBytes, as kind: ReplyKind, to arrival: Arrival,
+        into plan: inout TransmitPlan
+    ) -> Verdict {
+        guard plan.reply(bytes.span, to: arrival.source, from: arrival.local) else {
             return .drop(.acknowledgementRate)
         }
-        counters.replies[reply.kind] += 1
+        counters.replies[kind] += 1
         return .reply
+    }
+
+    // MARK: STUN
+
+    /// Whether a Binding request from there is meant for the relay: what comes from one of two
+    /// peers is for the other, whatever it is.
+    func isForRelay(from address: TransportAddress) -> Bool {
+        guard let peer = forwarder.peer(at: address) else { return true }
+        return sessions.records[peer.session].place != .paired
+    }
+
+    /// Tells an address to itself. The answer is longer than its request, so that there is a limit
+    /// for all together beside that of each source.
+    mutating func receive(
+        _ request: STUNRequest, from arrival: Arrival, into plan: inout TransmitPlan,
+        at now: Instant
+    ) -> Verdict {
+        if isRefused(arrival.source) { return .drop(.refusedSource) }
+        let source = sources.record(of: arrival.source.ip)
+        guard stunAnswers.canTake(1, under: configuration.stunLimit, at: now),
+            sources.records[source].acknowledgements.take(
+                1, under: configuration.acknowledgementLimit, at: now),
+            stunAnswers.take(1, under: configuration.stunLimit, at: now)
+        else { return .drop(.acknowledgementRate) }
+        return answer(
+            request.answer(to: arrival.source), as: .stun, to: arrival, into: &plan)
     }
 }
 

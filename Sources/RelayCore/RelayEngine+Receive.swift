@@ -111,6 +111,10 @@ extension RelayEngine {
             let verdict: Verdict
             if let line = ControlLine(datagram) {
                 verdict = receiveControl(line, from: arrival, into: &plan, at: now)
+            } else if configuration.answersSTUN, isForRelay(from: arrival.source),
+                let request = STUNRequest(datagram)
+            {
+                verdict = receive(request, from: arrival, into: &plan, at: now)
             } else {
                 verdict = receivePayload(portion, datagram, from: arrival, into: &plan, at: now)
             }

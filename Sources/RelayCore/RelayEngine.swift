@@ -82,6 +82,8 @@ public struct RelayEngine: ~Copyable {
     var accounts = AccountLog()
     /// What cookies are made with.
     var cookies: CookieSecrets
+    /// Answers to STUN, all together.
+    var stunAnswers = TokenBucket()
     var sweep: Sweep
     var totals: TotalMeters
     /// How often peers changed their addresses.

@@ -5,8 +5,7 @@ import Testing
 
 @Suite struct ControlReplyTests {
     private func text(_ reply: ControlReply) -> String {
-        let text = reply.text
-        return String(decoding: text.span.indices.map { text.span[$0] }, as: UTF8.self)
+        String(decoding: reply.bytes.array, as: UTF8.self)
     }
 
     @Test func aChallengeIsItsCookieIn32Digits() {

@@ -34,11 +34,11 @@ import Testing
                 (.challenge(Cookie(high: 1, low: .max)), .challenge(Cookie(high: 1, low: .max))),
             ] + RegistrationRefusal.allCases.map { (.refused($0), .refused($0)) }
         for (reply, answer) in replies {
-            let text = reply.text
-            #expect(RelayAnswer.lengths.contains(text.count))
-            #expect(RelayAnswer(text.span) == answer)
+            let bytes = reply.bytes
+            #expect(RelayAnswer.lengths.contains(bytes.count))
+            #expect(RelayAnswer(bytes.span) == answer)
         }
-        #expect(ControlReply.acknowledged(longest).text.count == RelayAnswer.lengths.upperBound)
+        #expect(ControlReply.acknowledged(longest).bytes.count == RelayAnswer.lengths.upperBound)
     }
 
     @Test func aRelayReadsWhateverAPeerSays() throws {

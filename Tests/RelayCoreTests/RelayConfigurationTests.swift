@@ -44,6 +44,9 @@ import Testing
         Case(.ackRatePerSource) { value throws(SettingError) in
             try RelayConfiguration(ackRatePerSource: value)
         },
+        Case(.stunRate) { value throws(SettingError) in
+            try RelayConfiguration(stunRate: value)
+        },
         Case(.rebindSilence) { value throws(SettingError) in
             try RelayConfiguration(rebindSilenceSeconds: value)
         },

@@ -189,13 +189,19 @@ extension Probe {
         return .rebinding(nanoseconds: MonotonicClock.now().nanoseconds(since: start))
     }
 
-    /// Asks for this machine's address as the relay sees it (RFC 8489 §14.2); nothing if the relay
-    /// does not tell.
-    mutating func stun() -> TransportAddress? {
-        _ = a.send(STUNBinding.request(transaction: session))
+    /// Asks for this machine's address as the relay sees it (RFC 8489 §14.2), from a port of its
+    /// own: what a peer sends is for the other one. Nothing if the relay does not tell.
+    func stun() -> TransportAddress? {
+        var socket: ProbeSocket
+        do {
+            socket = try ProbeSocket(to: relay)
+        } catch {
+            return nil
+        }
+        _ = socket.send(STUNBinding.request(transaction: session))
         let end = MonotonicClock.now().advanced(byNanoseconds: waitNanoseconds)
         while true {
-            switch a.receive(until: end) {
+            switch socket.receive(until: end) {
             case .datagram(let bytes, _, _):
                 if let address = STUNBinding.address(in: bytes, transaction: session) {
                     return address
