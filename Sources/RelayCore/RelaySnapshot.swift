@@ -133,6 +133,8 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
     public var forwarded = Volume()
     /// Control datagrams that were answered.
     public var replied: UInt64 = 0
+    /// What the answers were.
+    public var replies = ReplyTally()
     /// Datagrams that were dropped, for any reason.
     public var dropped: UInt64 = 0
     /// The same by reason.
@@ -263,6 +265,7 @@ extension RelayEngine {
         result.received = counters.received
         result.forwarded = counters.forwarded
         result.replied = counters.replied
+        result.replies = counters.replies
         result.dropped = counters.dropped
         result.drops = counters.tally
         result.egressBytes = counters.egressBytes

@@ -76,6 +76,7 @@ struct MetricsTextTests {
             #expect(lines.filter { $0.hasPrefix("\(name){") }.count == words.count)
         }
         expect("quic_relay_datagrams_dropped_total", "reason", DropReason.allCases.map(\.name))
+        expect("quic_relay_replies_total", "reply", ReplyKind.allCases.map(\.name))
         expect("quic_relay_session_diagnoses", "diagnosis", DiagnosisKind.allCases.map(\.name))
         expect("quic_relay_sessions_ended_total", "reason", SessionEnding.allCases.map(\.name))
         expect("quic_relay_rebinds_total", "evidence", RebindEvidence.allCases.map(\.name))

@@ -157,8 +157,14 @@ extension MetricFamily {
         .counter("quic_relay_forwarded_bytes_total", "Payload of the datagrams forwarded.") {
             $0.add($1.totals.forwarded.bytes)
         },
-        .counter("quic_relay_datagrams_replied_total", "Registrations that were answered.") {
+        .counter("quic_relay_datagrams_replied_total", "Control datagrams that were answered.") {
             $0.add($1.totals.replied)
+        },
+        .counter("quic_relay_replies_total", "Answers by what they say.", label: "reply") {
+            text, sources in
+            for kind in ReplyKind.allCases {
+                text.add(sources.totals.replies[kind], "reply", kind.name)
+            }
         },
         .counter(
             "quic_relay_egress_bytes_total",
