@@ -102,7 +102,7 @@ python: $(PYTHON) ## The Python integration: its tests, and its types.
 	cd integrations/python && $(CURDIR)/$(PYTHON) -m mypy --cache-dir=$(CURDIR)/.build/mypy
 
 e2e: build $(PYTHON) ## Real QUIC programs and raw sockets, and the dashboard in a terminal.
-	@.ci/install-packages tmux $(LABORATORY)
+	@.ci/install-packages tmux coturn $(LABORATORY)
 	@.ci/unpack-package caddy .build/caddy
 	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) $(PYTHON) -m pytest Tests/EndToEnd
 	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) END_TO_END_WORKERS=2 \

@@ -114,6 +114,7 @@ import Testing
     @Test(arguments: [1, 2, 3, 4] as [UInt64])
     func noFileBreaksARelay(seed: UInt64) async {
         await #expect(processExitsWith: .success) { [seed] in
+            var usable = 0
             for round in 0..<10 {
                 var mutation = CheckpointMutation(
                     seed: seed &* 100 &+ UInt64(round),
@@ -122,8 +123,10 @@ import Testing
                 for _ in 0..<100 {
                     guard try mutation.tryOne() else { return }
                 }
-                #expect(mutation.usable > 25, "seed \(seed), round \(round)")
+                usable += mutation.usable
             }
+            // Of one round's relay there may be little left to change.
+            #expect(usable > 300, "seed \(seed)")
         }
     }
 }
@@ -201,7 +204,8 @@ private struct CheckpointMutation: ~Copyable {
             let start =
                 sessions + random.below(count) * size + size - 2 * CheckpointFormat.peerBytes
             let peer = CheckpointFormat.peerBytes
-            let former = 58 + 27
+            // Behind what the forwarder has, and the beginning of the record.
+            let former = 56 + 35
             let places = [0, former, peer, peer + former]
             let (from, to) = (places[random.below(4)], places[random.below(4)])
             for place in 0..<22 { changed[start + to + place] = changed[start + from + place] }

@@ -41,7 +41,8 @@ struct Torture: ~Copyable {
     mutating func takeStep(draining: Bool) -> Bool {
         step += 1
         switch random.below(100) {
-        case 0..<30: sendOne(registrationLine(session(random.below(16))))
+        case 0..<20: sendOne(registrationLine(session(random.below(16))))
+        case 20..<30: sendKeyed()
         case 30..<70: sendOne(Self.payload(&random))
         case 70..<82: sendBatch()
         case 82..<93: relay.wait(milliseconds: random.below([10, 600, 3_000][random.below(3)]))
@@ -101,6 +102,31 @@ struct Torture: ~Copyable {
             if sent.count > 1 || !(isReply || isForwarded) {
                 Issue.record("seed \(seed), step \(step): \(datagram) from \(source)")
             }
+        }
+    }
+
+    /// A line of version 2 with a good cookie, another address's or none. Nobody but its sender is
+    /// told anything, and no more than it said; and whoever is bound has proved its address.
+    private mutating func sendKeyed() {
+        let source = source()
+        let owner = random.oneIn(4) ? self.source() : source
+        let cookie = random.oneIn(4) ? nil : relay.engine.cookies.cookie(for: owner)
+        let line = keyedLine(
+            session(random.below(16)), key: 1 + UInt64(random.below(4)),
+            verb: random.oneIn(8) ? "BYE" : "REG", cookie: cookie?.digits)
+        let sent = relay.send(line, from: source)
+        let isProven = cookie != nil && owner == source
+        for datagram in sent {
+            let text = String(decoding: datagram.bytes, as: UTF8.self)
+            let isBound = text == "ACK;addr=\(source)\n"
+            let isRight =
+                sent.count == 1 && datagram.destination == source
+                && datagram.bytes.count <= line.count && text.hasPrefix("CHL:") == !isProven
+                && (!isBound || relay.validation(of: source) == .cookie)
+            if !isRight { Issue.record("seed \(seed), step \(step): \(text) from \(source)") }
+        }
+        if random.oneIn(50) {
+            relay.engine.renewCookies(secret: (random.next(), random.next()), at: relay.now)
         }
     }
 

@@ -13,6 +13,16 @@ func keyedLine(
         "\(verb):\(id);peer=\(peer)\(cookie.map { ";cookie=\($0)" } ?? "")\(token)\n".utf8)
 }
 
+extension Cookie {
+    /// As it stands in a line.
+    var digits: String {
+        [high, low].map { half in
+            let text = String(half, radix: 16)
+            return String(repeating: "0", count: 16 - text.count) + text
+        }.joined()
+    }
+}
+
 extension TestRelay {
     /// What one datagram is answered with, as text; nothing if it is not, or is forwarded.
     mutating func answer(to bytes: [UInt8], from source: TransportAddress) -> String? {

@@ -10,7 +10,7 @@ import RelayCore
 ///     +------+------+---------------------------------------------------------
 ///     | 0–4  | a datagram: length 16, then so many bytes
 ///     |  5   | a train: length of a segment 16, then as above
-///     |  6   | a registration: session 8
+///     |  6   | a registration: session 8; of version 2 with its highest bit, see `keyed`
 ///     |  7   | time: next byte 8, for 2^(that / 6) µs; with the highest bit a command, too
 ///     +------+---------------------------------------------------------
 struct FuzzedRelay: ~Copyable {
@@ -52,7 +52,12 @@ struct FuzzedRelay: ~Copyable {
                 let segment = 1 + Int(program.word() % 200)
                 receive(program.bytes(), from: source(first >> 3), segment: segment)
             case 6:
-                receive(registration(program.byte() ?? 0), from: source(first >> 3))
+                let number = program.byte() ?? 0
+                if number & 0x80 == 0 {
+                    receive(registration(number), from: source(first >> 3))
+                } else {
+                    keyed(number, from: source(first >> 3))
+                }
             case 7:
                 let exponent = min(UInt64(program.byte() ?? 0) / 6, 30)
                 now = now.advanced(byNanoseconds: Nanoseconds.perMicrosecond << exponent)
@@ -78,6 +83,18 @@ struct FuzzedRelay: ~Copyable {
     }
 
     private func registration(_ number: UInt8) -> [UInt8] { Array("REG:\(id(number))\n".utf8) }
+
+    /// A line without a cookie, and then with the one that it is answered with: bit 6 says whether
+    /// to leave, bits 3 to 5 are the key, the others the session.
+    private mutating func keyed(_ number: UInt8, from source: TransportAddress) {
+        let line = "\(id(number));peer=000000000000000\(1 + (number >> 3 & 7))"
+        receive(Array("REG:\(line)\n".utf8), from: source)
+        guard plan.runCount == 1, plan.runs[0].byteCount == 37 else { return }
+        let cookie = (4..<36).map { plan.replyBytes[$0] }
+        let verb = number & 0x40 == 0 ? "REG" : "BYE"
+        receive(Array("\(verb):\(line);cookie=".utf8) + cookie + [0x0a], from: source)
+        precondition(plan.runCount == 1 && plan.runs[0].destination == source, "no answer")
+    }
 
     private mutating func command(_ number: UInt8) {
         switch number & 3 {
