@@ -13,7 +13,7 @@ struct SizeTests {
         #expect(MemoryLayout<SessionSnapshot>.stride == 464)
         #expect(MemoryLayout<SessionAccount>.stride == 488)
         #expect(MemoryLayout<RecordedEvent>.stride == 104)
-        #expect(MemoryLayout<DropTally>.stride == 192)
+        #expect(MemoryLayout<DropTally>.stride == 256)
         #expect(MemoryLayout<SessionDropTally>.size == 28)
         #expect(MemoryLayout<DiagnosisTally>.stride == 64)
     }
