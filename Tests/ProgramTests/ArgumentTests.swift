@@ -47,7 +47,7 @@ struct ArgumentTests {
         }
     }
 
-    @Test(arguments: ["0", "65", "-1", "two", "", "Auto"])
+    @Test(arguments: ["0", "65", "-1", "two", "Auto"])
     func aNumberOfWorkersThatCannotBeIsRefused(word: String) throws {
         try expectRefusal(
             ["--workers=\(word)"], code: 64,
