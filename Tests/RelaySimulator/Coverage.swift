@@ -98,8 +98,12 @@ public struct Coverage: Sendable, CustomStringConvertible {
         for index in diagnoses.indices { diagnoses[index] += other.diagnoses[index] }
     }
 
-    /// No scenario has a budget, which would end most of what else there is to see.
-    private static let unreachable: [DropReason] = [.throttled, .budget]
+    /// No scenario has a budget, which would end most of what else there is to see, nor a kernel
+    /// that refuses datagrams on the relay's behalf; and its relays speak version 2 with agents
+    /// alone, in a world of their own (`AgentWorld`).
+    private static let unreachable: [DropReason] = [
+        .throttled, .budget, .strangerLimit, .peerLimit, .unauthorized, .malformed,
+    ]
     private static let ofWorkers: [Occurrence] = [.puntDecided, .staleWorker]
 
     /// What many runs together must have reached and have not: without it a simulation that has
