@@ -62,7 +62,7 @@ extension Checker {
         }
         let now = walk.now
         let isUnsure = now <= formersUnsureUntil || slot.areMovesUnsure
-        let returns = slot.former == to && !slot.isFormerRejected
+        let returns = slot.former == to && slot.hasHome(at: now)
         // Counted until the first datagram that spoke for the move.
         let silences = [now, slot.pending?.at ?? now].map { $0.nanoseconds(since: slot.heardAt) }
         if !isUnsure && isReverted != returns || !silences.contains(silence) {
