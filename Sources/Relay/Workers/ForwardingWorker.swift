@@ -93,6 +93,7 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
             if case .punt = handoff.report { isUrgent = true } else { hasLooks = true }
             reports.append(handoff, of: receiver.batch)
         }
+        replica.forgetHandoffs()
         guard reports.publish() else { return }
         if isUrgent || hasLooks && now >= bellDueAt || reports.isHalfFull {
             bell.ring()

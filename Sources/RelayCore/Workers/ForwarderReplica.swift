@@ -212,6 +212,9 @@ public struct ForwarderReplica: ~Copyable, Sendable {
         return handoffs[number]
     }
 
+    /// Forgets what was handed to the engine, before a turn without a batch would repeat it.
+    public mutating func forgetHandoffs() { handoffCount = 0 }
+
     /// Takes what is not reported of a peer; nothing if it was bound elsewhere since.
     private mutating func close(_ peer: PeerNumber) -> TrafficReport? {
         var report = accounts[peer.index].traffic
