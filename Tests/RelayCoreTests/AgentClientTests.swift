@@ -122,7 +122,7 @@ import Testing
         }
         #expect(agent.events().filter { $0.name == "local_sender_replaced" } == [])
         // It has its turn when the other one is done.
-        agent.wait(seconds: 11)
+        agent.wait(milliseconds: 1_100)
         let again = SyntheticQUIC.initial(to: SyntheticQUIC.id(90), from: [])
         agent.fromProgram(again, source: TestAgent.client(0))
         #expect(agent.fromRelay(short).map(\.destination) == [TestAgent.client(0)])

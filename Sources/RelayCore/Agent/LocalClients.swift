@@ -37,6 +37,10 @@ struct LocalClients: ~Copyable {
     /// Only one that sent something in this time keeps the answers without an ID from another one
     /// that does not begin a connection.
     static let liveNanoseconds = 10 * Nanoseconds.perSecond
+    /// One that repeats its first packets gets the answers when the other one was silent for so
+    /// long: each repetition comes twice as late as the one before (RFC 9002 §6.2.1), and a few
+    /// that are missed are the client's idle timeout.
+    static let pauseNanoseconds = Nanoseconds.perSecond
 
     private(set) var clients = FixedStorage<LocalClient>(count: limit, repeating: LocalClient())
     private var addresses = HashIndex(limit: limit)
@@ -137,15 +141,20 @@ struct LocalClients: ~Copyable {
         let connection = packet.destination.tag(hash)
         let isNew = clients[number].connection != connection
         clients[number].connection = connection
-        guard sole != number, isNew || !isLive(sole, at: now) else { return nil }
+        let isBusy = wasHeard(sole, within: LocalClients.pauseNanoseconds, at: now)
+        guard sole != number, isNew || !isBusy else { return nil }
         let former = isLive(sole, at: now) ? sole.map { clients[$0].address } : nil
         sole = number
         return former
     }
 
     private func isLive(_ number: Int?, at now: Instant) -> Bool {
+        wasHeard(number, within: LocalClients.liveNanoseconds, at: now)
+    }
+
+    private func wasHeard(_ number: Int?, within nanoseconds: UInt64, at now: Instant) -> Bool {
         guard let number else { return false }
-        return now.nanoseconds(since: clients[number].heardAt) < LocalClients.liveNanoseconds
+        return now.nanoseconds(since: clients[number].heardAt) < nanoseconds
     }
 
     /// The only client, if there is just one: everything is for it.
