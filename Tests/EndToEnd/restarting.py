@@ -23,7 +23,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 # Where a state file has the number of datagrams that were forwarded (Documentation/restart.md):
 # behind the header, and behind what was received.
-_FORWARDED_OFFSET = 112 + 16
+_FORWARDED_OFFSET = 144 + 16
 
 # QUIC rides out what is well below its idle timeout; this is how long a restart takes at most.
 _LONGEST_PAUSE_SECONDS = 1.5
