@@ -105,15 +105,44 @@ enum AddressPattern: BitwiseCopyable {
 extension TransportAddress {
     /// Reads `192.0.2.1:4433` or `[2001:db8::1]:4433`; an address with a zone is none.
     init?(text: Span<UInt8>) {
+        if text.count > 0, text[0] != UInt8(ascii: "[") {
+            self.init(v4Text: text)
+            return
+        }
         var bytes: [UInt8] = []
         for index in text.indices { bytes.append(text[index]) }
         switch AddressPattern.readings(of: bytes[...]).first {
-        case .v4(let bits, .max, let port?):
-            self.init(ip: IPAddress(v4: bits), port: port)
         case .v6(let ip, nil, let port?):
             self.init(ip: ip, port: port)
         default: return nil
         }
+    }
+
+    /// Reads `192.0.2.1:4433`. A relay tells an agent its address with every answer: nothing is
+    /// allocated for that.
+    private init?(v4Text text: Span<UInt8>) {
+        var numbers = InlineArray<5, UInt32>(repeating: 0)
+        var place = 0
+        var digits = 0
+        for index in text.indices {
+            let byte = text[index]
+            if byte == UInt8(ascii: place < 3 ? "." : ":"), place < 4 {
+                guard digits > 0 else { return nil }
+                place += 1
+                digits = 0
+                continue
+            }
+            // As it is usually written, without zeros before it.
+            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9"), digits < 5,
+                digits == 0 || numbers[place] > 0
+            else { return nil }
+            numbers[place] = numbers[place] * 10 + UInt32(byte - UInt8(ascii: "0"))
+            digits += 1
+            guard numbers[place] <= (place < 4 ? 255 : 65_535) else { return nil }
+        }
+        guard place == 4, digits > 0 else { return nil }
+        let bits = (0..<4).reduce(UInt32(0)) { $0 << 8 | numbers[$1] }
+        self.init(ip: IPAddress(v4: bits), port: UInt16(numbers[4]))
     }
 }
 

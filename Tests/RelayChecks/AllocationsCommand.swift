@@ -9,6 +9,10 @@ struct AllocationsCommand {
     /// Datagrams under way at once: few enough to fit any receive buffer.
     private static let window = 64
 
+    /// An agent that hears nothing registers twice a second, and may allocate for that: some ten
+    /// times in a million datagrams, where one for each of them would be a million.
+    private static let datagramsPerAgentAllocation = 20_000
+
     private var datagrams = 1_000_000
 
     /// Reads the arguments; what is wrong with them is one line.
@@ -43,7 +47,8 @@ struct AllocationsCommand {
                 continue
             }
             print("allocations: \(name): \(allocations) for \(datagrams) datagrams")
-            if allocations != 0 { failed += 1 }
+            let limit = hasAgent ? datagrams / Self.datagramsPerAgentAllocation : 0
+            if allocations > limit { failed += 1 }
         }
         print("\(cases.count - failed) passed, \(failed) failed")
         return failed == 0 ? 0 : 1
