@@ -1,6 +1,7 @@
 """A relay that does one thing wrong with every tenth datagram, for the load generator to find.
 
-faulty_relay.py PORT FAULT: drop, corrupt, shorten, duplicate, reorder, misdeliver or none."""
+faulty_relay.py PORT FAULT: drop, corrupt, shorten, duplicate, reorder, misdeliver or none; double
+duplicates not every tenth one but all."""
 
 import socket
 import sys
@@ -28,7 +29,7 @@ def main() -> None:
             to = partners[source]
             # What opens a session is left alone, else there would be nothing to measure.
             number += len(data) > 32
-            is_hit = len(data) > 32 and number % EVERY == 0
+            is_hit = len(data) > 32 and (number % EVERY == 0 or fault == "double")
             if held:
                 relay.sendto(data, to)
                 relay.sendto(*held)
@@ -39,7 +40,7 @@ def main() -> None:
                 relay.sendto(data[:-1] + bytes([data[-1] ^ 1]), to)
             elif fault == "shorten":
                 relay.sendto(data[:-1], to)
-            elif fault == "duplicate":
+            elif fault in ("duplicate", "double"):
                 relay.sendto(data, to)
                 relay.sendto(data, to)
             elif fault == "reorder":
