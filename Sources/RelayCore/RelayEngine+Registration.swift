@@ -97,7 +97,8 @@ extension RelayEngine {
         let rules = SlotRules(
             graceNanoseconds: configuration.peerGraceNanoseconds, listeningSince: listeningSince)
         let decision = rules.decide(
-            newcomer: arrival.source.ip, a: occupant(of: a), b: occupant(of: a.partner), at: now)
+            newcomer: arrival.source.ip, a: occupant(of: a, for: arrival.source, at: now),
+            b: occupant(of: a.partner, for: arrival.source, at: now), at: now)
         let side: Side
         switch decision {
         case .refuse: return .failure(Refusal(reason: .sessionFull))
@@ -125,11 +126,16 @@ extension RelayEngine {
         return .success(peer)
     }
 
-    private func occupant(of peer: PeerNumber) -> SlotOccupant? {
+    /// What the rules need to know of a peer to place one that registers from `newcomer`.
+    private func occupant(
+        of peer: PeerNumber, for newcomer: TransportAddress, at now: Instant
+    ) -> SlotOccupant? {
         guard let address = address(of: peer) else { return nil }
+        let record = peers[peer.index]
         return SlotOccupant(
-            ip: address.ip, isKeyed: peers[peer.index].key != 0, lastHeard: lastSign(of: peer),
-            registeredAt: peers[peer.index].registeredAt)
+            ip: address.ip, isKeyed: record.key != 0, lastHeard: lastSign(of: peer),
+            registeredAt: record.registeredAt,
+            leftNewcomerAt: formerPeer(at: newcomer, at: now) == peer ? record.reboundAt : nil)
     }
 
     /// Gives a dead peer's place to a newcomer, who must show anew that it receives.

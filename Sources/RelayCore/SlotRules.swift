@@ -7,6 +7,8 @@ struct SlotOccupant {
     var lastHeard: Instant
     /// When this address first registered in this session.
     var registeredAt: Instant
+    /// When it moved away from the newcomer's address, if it did so lately.
+    var leftNewcomerAt: Instant?
 }
 
 /// Which place in a session a registration from an unknown address gets.
@@ -50,8 +52,12 @@ struct SlotRules {
         let longerSilent: Side = a.lastHeard < b.lastHeard ? .a : .b
         // A peer with a key of its own would have shown it: whoever has not is another.
         switch (a.ip == newcomer && !a.isKeyed, b.ip == newcomer && !b.isKeyed) {
-        case (true, false): return .rebind(.a)
-        case (false, true): return .rebind(.b)
+        case (true, false):
+            return isAnother(than: a, beside: b, towards: newcomer, at: now)
+                ? .replace(.b) : .rebind(.a)
+        case (false, true):
+            return isAnother(than: b, beside: a, towards: newcomer, at: now)
+                ? .replace(.a) : .rebind(.b)
         case (true, true):
             return silence(of: longerSilent == .a ? a : b, at: now)
                 >= SlotRules.movedSilenceNanoseconds ? .rebind(longerSilent) : .refuse
@@ -66,6 +72,20 @@ struct SlotRules {
             case (false, false): return .replace(longerSilent)
             }
         }
+    }
+
+    /// Whether a newcomer on the IP of `peer` is not `peer`: it registers from where that was before
+    /// it registered elsewhere, and not as something that was late. Then two are alive on this IP.
+    /// They would take one place from each other for ever while nobody is in the other one, as when
+    /// the address of a NAT changes that both are behind.
+    private func isAnother(
+        than peer: SlotOccupant, beside other: SlotOccupant, towards newcomer: IPAddress,
+        at now: Instant
+    ) -> Bool {
+        guard let left = peer.leftNewcomerAt,
+            now.nanoseconds(since: left) >= SlotRules.movedSilenceNanoseconds
+        else { return false }
+        return !isLive(other, beside: peer, towards: newcomer, at: now)
     }
 
     private func silence(of peer: SlotOccupant, at now: Instant) -> UInt64 {

@@ -28,6 +28,23 @@ import Testing
         #expect(relay.row(id)?.rebinds == 1)
     }
 
+    /// Each of two peers behind one NAT registers once a second, and then the NAT's address changes.
+    @Test func bothPeersFollowTheAddressOfTheirNAT() throws {
+        var relay = try TestRelay()
+        relay.open(id, host(1, port: 6_001), host(1, port: 6_002))
+        relay.wait(milliseconds: 10)
+        let one = host(2, port: 7_001)
+        let other = host(2, port: 7_002)
+        for _ in 0..<15 {
+            relay.register(id, from: one)
+            relay.wait(milliseconds: 70)
+            relay.register(id, from: other)
+            relay.wait(milliseconds: 930)
+        }
+        #expect(relay.send([1], from: one) == [forwarded([1], to: other)])
+        #expect(relay.send([2], from: other) == [forwarded([2], to: one)])
+    }
+
     @Test func lateDatagramsFromTheOldAddressMoveNobodyForASecond() throws {
         var relay = try open()
         relay.register(id, from: moved)

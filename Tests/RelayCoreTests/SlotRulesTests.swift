@@ -13,11 +13,14 @@ import Testing
         let ip: IPAddress
         let silentFor: UInt64
         let joinedFor: UInt64
+        /// Since when it is no longer where the newcomer is, if it ever was.
+        let leftFor: UInt64?
 
-        init(_ ip: IPAddress, silent: UInt64, joined: UInt64 = 60_000) {
+        init(_ ip: IPAddress, silent: UInt64, joined: UInt64 = 60_000, left: UInt64? = nil) {
             self.ip = ip
             silentFor = silent
             joinedFor = joined
+            leftFor = left
         }
     }
 
@@ -51,6 +54,18 @@ import Testing
         Case(
             "3a: the other one being dead changes nothing",
             Occupant(away, silent: 99_000), Occupant(home, silent: 0), .rebind(.b)),
+        Case(
+            "3a: who comes back is another, if the other place is dead",
+            Occupant(away, silent: 10_001), Occupant(home, silent: 500, left: 500), .replace(.a)),
+        Case(
+            "3a: so it is in the other place",
+            Occupant(home, silent: 500, left: 500), Occupant(away, silent: 10_001), .replace(.b)),
+        Case(
+            "3a: who comes back at once was late", Occupant(away, silent: 99_000),
+            Occupant(home, silent: 499, left: 499), .rebind(.b)),
+        Case(
+            "3a: who comes back has moved, if the other place is live",
+            Occupant(away, silent: 10_000), Occupant(home, silent: 500, left: 500), .rebind(.b)),
 
         Case("3b: both live", Occupant(home, silent: 0), Occupant(home, silent: 0), .refuse),
         Case(
@@ -109,7 +124,8 @@ import Testing
                 SlotOccupant(
                     ip: $0.ip,
                     lastHeard: ago($0.silentFor, before: now),
-                    registeredAt: ago($0.joinedFor, before: now))
+                    registeredAt: ago($0.joinedFor, before: now),
+                    leftNewcomerAt: $0.leftFor.map { ago($0, before: now) })
             }
         }
         let rules = SlotRules(graceNanoseconds: 10 * Nanoseconds.perSecond)

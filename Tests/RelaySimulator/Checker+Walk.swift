@@ -208,7 +208,7 @@ extension Checker {
         return true
     }
 
-    /// Rule 3a and 3b: the peer of a place has moved within its IP.
+    /// Rule 3a and 3b: the peer of a place has moved within its IP, and is not another one there.
     private mutating func rebind(
         _ place: Ledger.Place, to: TransportAddress, _ event: RelayEvent, _ walk: inout Walk
     ) {
@@ -225,11 +225,17 @@ extension Checker {
         {
             doubt(.slots, &walk, "\(slot.address) is live and lost its place to \(to)")
         }
+        if !isUnclear, hasLeft(slot, to, at: walk.now), !isUnsure(slot, at: walk.now),
+            !isLive(other, beside: slot, at: walk.now)
+        {
+            doubt(.slots, &walk, "\(to) is another than \(slot.address), and took its place")
+        }
         move(place, to: to, event, &walk)
         answer(to, at: place, &walk)
     }
 
-    /// Rule 3c: the peer of a place is no longer alive, and the newcomer comes from elsewhere.
+    /// Rule 3c: the peer of a place is no longer alive, and the newcomer comes from elsewhere or is,
+    /// by 3a, another than the peer that was there.
     private mutating func replace(
         _ place: Ledger.Place, from: TransportAddress, by source: TransportAddress,
         _ walk: inout Walk
@@ -240,12 +246,28 @@ extension Checker {
             doubt(.slots, &walk, "\(from) was not in \(place.session.short)")
             return
         }
-        let isElsewhere = from.ip != source.ip && other.address.ip != source.ip
+        let isElsewhere =
+            from.ip != source.ip
+            && (other.address.ip != source.ip || hasLeft(other, source, at: walk.now)
+                || isUnsure(other, at: walk.now))
         if !isElsewhere || isLive(slot, beside: other, at: walk.now) {
             doubt(.slots, &walk, "\(from) is live and was replaced by \(source)")
         }
         bind(freshSlot(source, at: walk.now), at: place, &walk)
         forgetSight(of: place.session)
+    }
+
+    /// Whether a peer was at an address and left it long enough ago for nothing to be late.
+    private func hasLeft(
+        _ slot: SlotClaim, _ address: TransportAddress, at now: Instant
+    ) -> Bool {
+        slot.former == address && slot.isFormerRemembered(at: now)
+            && now.nanoseconds(since: slot.reboundAt) >= Nanoseconds.perSecond / 2
+    }
+
+    /// Whether where a peer was before is not known, because events were left out.
+    private func isUnsure(_ slot: SlotClaim, at now: Instant) -> Bool {
+        now <= formersUnsureUntil || slot.areMovesUnsure
     }
 
     private func isLive(_ slot: SlotClaim, beside other: SlotClaim, at now: Instant) -> Bool {
