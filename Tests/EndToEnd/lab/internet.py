@@ -23,8 +23,10 @@ RELAY_IPV4 = "203.0.113.1"
 STRANGER_IPV4 = "203.0.113.2"
 RELAY_IPV6 = "2001:db8::1"
 
-# What a host sends, as over a good line at home: no transfer is over before something can happen.
-_UPLINK = ("rate", "100mbit", "burst", "128kb", "latency", "100ms")
+# What a host sends, as over a good line at home, and over a bad one: no transfer is over before
+# something can happen, on a busy machine either.
+GOOD_UPLINK = "100mbit"
+BAD_UPLINK = "20mbit"
 
 _numbers = itertools.count()
 
@@ -74,9 +76,10 @@ class Site:
         )
         self.address = new
 
-    def slow_down(self) -> None:
-        """Makes the host's own link one of 100 Mbit/s, outwards."""
-        self.host.run("tc", "qdisc", "add", "dev", "eth0", "root", "tbf", *_UPLINK)
+    def limit_uplink(self, rate: str) -> None:
+        """Makes the host's own link one of this rate, outwards."""
+        limit = ("rate", rate, "burst", "128kb", "latency", "100ms")
+        self.host.run("tc", "qdisc", "replace", "dev", "eth0", "root", "tbf", *limit)
 
     def sent_bytes(self) -> int:
         """What the host has sent so far."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.conftest import IS_LONG, Figure, Outcome
+from lab.internet import BAD_UPLINK, GOOD_UPLINK
 from lab.laboratory import Laboratory, LabTransfer
 from lab.matrix import (
     NAT_TIMEOUT_SECONDS,
@@ -56,7 +57,7 @@ def test_programs_reach_each_other(
         pytest.skip(missing)
     sites = matrix_cell.nat.build(lab.internet)
     for site in sites:
-        site.slow_down()
+        site.limit_uplink(GOOD_UPLINK)
     transfer = LabTransfer(
         lab, stack, sites, certificate, seed, TRANSFER_BYTES, event.pause_seconds
     )
@@ -76,6 +77,7 @@ def _disturb(transfer: LabTransfer, cell: Cell, sites: Sites) -> None:
     if cell.event is SHORT_TIMEOUT:
         _forget_soon(transfer, cell, sites)
         return
+    client.limit_uplink(BAD_UPLINK)
     start = client.sent_bytes()
     transfer.wait_until(
         lambda: client.sent_bytes() >= start + _MIDST_BYTES, "the midst of the client's turn"
@@ -89,6 +91,7 @@ def _disturb(transfer: LabTransfer, cell: Cell, sites: Sites) -> None:
         client.change_address()
     # Otherwise it was no disturbance of the client's turn.
     assert client.sent_bytes() < start + TRANSFER_BYTES - _REST_BYTES
+    client.limit_uplink(GOOD_UPLINK)
 
 
 def _forget_soon(transfer: LabTransfer, cell: Cell, sites: Sites) -> None:
