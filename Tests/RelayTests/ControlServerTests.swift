@@ -156,6 +156,26 @@ struct ControlServerTests {
         }
     }
 
+    @Test func whoLeavesBeforeTheAnswersDoesNoHarm() throws {
+        try withRelay { relay in
+            try relay.open(ControlServerTests.first)
+            // The relay may be writing, or about to, when it finds out.
+            for follows in [false, true] {
+                for _ in 0..<200 {
+                    let lines = (1...ControlProtocol.requestLimit).map {
+                        #"{"id":\#($0),"request":"events","follow":\#(follows)}"# + "\n"
+                    }
+                    let client = try relay.client()
+                    _ = try greeted(client)
+                    try client.send(lines.joined())
+                }
+            }
+            let client = try relay.client()
+            _ = try greeted(client)
+            #expect(try client.ask(#"{"id":1,"request":"status"}"#).status != nil)
+        }
+    }
+
     @Test func oneThatHasAskedForTooMuchIsTold() throws {
         try withRelay { relay in
             let client = try relay.client()

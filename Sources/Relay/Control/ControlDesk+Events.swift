@@ -2,7 +2,7 @@ internal import NIOCore
 internal import RelayCore
 
 /// The events that a client wants.
-struct EventSubscription {
+final class EventSubscription {
     let id: UInt64
     let level: LogLevel
     /// The digits that the ids of sessions begin with that are wanted.
@@ -13,6 +13,14 @@ struct EventSubscription {
     var cursor: UInt64
     /// Whether a line was written.
     var hasAnswer = false
+
+    init(_ id: UInt64, level: LogLevel, session: String?, follows: Bool, cursor: UInt64) {
+        self.id = id
+        self.level = level
+        self.session = session
+        self.follows = follows
+        self.cursor = cursor
+    }
 }
 
 extension ControlDesk {
@@ -28,15 +36,15 @@ extension ControlDesk {
             level = known
         }
         if request.session != nil { _ = try prefix(request.session) }
-        var subscription = EventSubscription(
-            id: id, level: level, session: request.session?.lowercased().filter { $0 != "-" },
+        let subscription = EventSubscription(
+            id, level: level, session: request.session?.lowercased().filter { $0 != "-" },
             follows: request.follow ?? false, cursor: request.after ?? 0)
         if let limit = try request.natural(request.limit, "limit") {
-            skip(to: limit, &subscription, connection)
+            skip(to: limit, subscription, connection)
         }
         connection.updateClock()
         connection.subscriptions.append(subscription)
-        pump(connection, connection.subscriptions.count - 1)
+        pump(subscription, connection)
     }
 
     static let levels =
@@ -45,7 +53,7 @@ extension ControlDesk {
 
     /// Passes over all but the last few that are wanted.
     private func skip(
-        to limit: Int, _ subscription: inout EventSubscription, _ connection: ControlConnection
+        to limit: Int, _ subscription: EventSubscription, _ connection: ControlConnection
     ) {
         let wanted = service.events(after: subscription.cursor).filter {
             isWanted($0, subscription, connection)
@@ -62,15 +70,17 @@ extension ControlDesk {
         let events = reader.take()
         for recorded in events { note(recorded.event) }
         for connection in connections {
-            for index in connection.subscriptions.indices.reversed() { pump(connection, index) }
+            for subscription in connection.subscriptions { pump(subscription, connection) }
         }
     }
 
     /// Tells a client more of its events, as far as it reads. What is overwritten before it has
     /// read is counted as lost; nothing waits for it here.
-    func pump(_ connection: ControlConnection, _ index: Int) {
+    ///
+    /// With each line that is written the client may turn out to be gone, and all that it had with
+    /// it.
+    func pump(_ subscription: EventSubscription, _ connection: ControlConnection) {
         guard connection.hasRoom else { return }
-        var subscription = connection.subscriptions[index]
         let events = service.events(after: subscription.cursor)
         var lost: UInt64 = 0
         if let first = events.first, first.sequence > subscription.cursor + 1 {
@@ -91,16 +101,13 @@ extension ControlDesk {
             var answer = ControlAnswer(id: subscription.id)
             answer.events = EventsReport(
                 events: told, latest: subscription.cursor, lost: lost, hasMore: !rest.isEmpty)
-            connection.subscriptions[index] = subscription
             connection.send(answer)
-        } else {
-            connection.subscriptions[index] = subscription
         }
         guard isOver else {
             if !rest.isEmpty { resumeSoon(connection) }
             return
         }
-        connection.subscriptions.remove(at: index)
+        connection.subscriptions.removeAll { $0 === subscription }
         connection.finish()
     }
 

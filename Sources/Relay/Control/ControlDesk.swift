@@ -208,7 +208,7 @@ final class ControlDesk {
     /// Goes on with what waited for a client to read.
     func resume(_ connection: ControlConnection) {
         if let list = connection.list { write(list) }
-        for index in connection.subscriptions.indices.reversed() { pump(connection, index) }
+        for subscription in connection.subscriptions { pump(subscription, connection) }
     }
 
     /// The relay as a whole.
