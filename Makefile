@@ -6,6 +6,8 @@ SHELL := bash
 SWIFT ?= swift
 ARGS ?=
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 3600
+SEED ?=
 
 # What is tested with a relay that has several workers, too.
 WORKER_TESTS := aioquic hijacking quic_portal rebinding restart wire
@@ -33,7 +35,7 @@ $(1) --generate-completion-script zsh > .build/docs/_quic-relay
 $(1) --generate-completion-script fish > .build/docs/quic-relay.fish
 endef
 
-.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost fuzz admission lint clean
+.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost soak fuzz admission lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -123,6 +125,12 @@ bench: build checks $(BENCHES) ## Measure the relay beside others: make bench AR
 cost: build ## Measure what the dashboard costs, ten minutes: make cost ARGS="--only 50"
 	$(SWIFT) build -c release --product relay-demo
 	python3 Tests/EndToEnd/dashboard_cost.py $(ARGS)
+
+# Two relays at the same time, one of a single worker and one of two. About a fifth of a core each.
+soak: build $(PYTHON) ## An hour of mischief, with the books kept: make soak SOAK_SECONDS=3600 SEED=1
+	@.ci/install-packages tmux
+	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=Tests/EndToEnd QUIC_RELAY_BINARY=$(RELAY) \
+		$(PYTHON) -m soak --seconds $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
 
 # Dead code must not be stripped: the linker takes libFuzzer's counters for dead.
 fuzz: packages ## Feed the reader and the relay mutated input: make fuzz FUZZ_SECONDS=600
