@@ -60,6 +60,18 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// It came while as many waited for the engine's decision as its worker may hand to it.
     case puntQueueFull
 
+    // More registrations and control datagrams that came to nothing.
+    /// The source holds a place in as many sessions as it may.
+    case sessionLimitPerSource
+    /// The source's network does.
+    case sessionLimitPerPrefix
+    /// All sources together register more often than they may.
+    case registrationRateTotal
+    /// All addresses that have not shown that they receive have had their answers for now.
+    case replyRate
+    /// The operator's lists leave that address out.
+    case denied
+
     /// The stable name used in metrics, logs and the control interface.
     public var name: String {
         switch self {
@@ -86,6 +98,11 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .strangerLimit: "stranger_limit"
         case .peerLimit: "peer_limit"
         case .puntQueueFull: "punt_queue_full"
+        case .sessionLimitPerSource: "session_limit_per_ip"
+        case .sessionLimitPerPrefix: "session_limit_per_prefix"
+        case .registrationRateTotal: "registration_rate_total"
+        case .replyRate: "reply_rate"
+        case .denied: "denied"
         }
     }
 }

@@ -54,6 +54,16 @@ extension Setting {
     public static let halfOpenLimitPerSource = Setting(
         name: "half-open-limit-per-ip", range: 1...4_000_000, defaultValue: 1_024, unit: "sessions",
         summary: "Sessions waiting for their second peer, for each source IP (IPv6: /64).")
+    /// How many registrations that change something may be made a second, whoever makes them.
+    public static let registrationRate = Setting(
+        name: "registration-rate", range: 1...10_000_000, defaultValue: 100_000,
+        unit: "registrations a second",
+        summary: "New registrations accepted in total; 4 s' worth or the whole fleet at once.")
+    /// How many answers a second addresses get that have not shown that they receive.
+    public static let replyRate = Setting(
+        name: "reply-rate", range: 1...10_000_000, defaultValue: 100_000,
+        unit: "replies a second",
+        summary: "Answers to all addresses that are not validated; the whole fleet at once.")
     /// How many registrations that change something one source may make a second.
     public static let registrationRatePerSource = Setting(
         name: "registration-rate-per-ip", range: 1...1_000_000, defaultValue: 1_000,
@@ -81,9 +91,10 @@ extension Setting {
 
     /// Every setting of the core, in the order in which the help shows them.
     public static let all: [Setting] = [
-        sessionLimit, sessionTimeout, peerGrace, rebindSilence, halfOpenLimitPerSource,
+        sessionLimit, sessionLimitPerSource, sessionLimitPerPrefix, sessionTimeout, sessionAge,
+        peerGrace, rebindSilence, halfOpenLimit, halfOpenLimitPerSource, registrationRate,
         registrationRatePerSource, unvalidatedAllowance, unvalidatedRate, ackRatePerSource,
-        stunRate,
+        replyRate, stunRate,
     ]
 }
 
@@ -111,6 +122,10 @@ public struct RelayConfiguration: Sendable, Equatable {
     public private(set) var sessionLimit: Int
     /// Half-open sessions for each source.
     public let halfOpenLimitPerSource: Int
+    /// What else sessions may be, and how many.
+    public let sessions: SessionLimits
+    /// Which addresses an operator has to do with, if that is not all.
+    public var sourceRules: SourceRules?
     /// Whether addresses that are not on the public internet are refused.
     public let deniesSpecialSources: Bool
     /// When data from an unknown address makes a peer's address change.
@@ -128,6 +143,8 @@ public struct RelayConfiguration: Sendable, Equatable {
     let peerGraceNanoseconds: UInt64
     let rebindSilenceNanoseconds: UInt64
     let registrationLimit: RateLimit
+    let totalRegistrationLimit: RateLimit
+    let replyLimit: RateLimit
     let acknowledgementLimit: RateLimit
     let stunLimit: RateLimit
     let unvalidatedLimit: RateLimit
@@ -140,9 +157,11 @@ public struct RelayConfiguration: Sendable, Equatable {
     /// Checks every value against its setting.
     public init(
         sessionLimit: Int = Setting.sessionLimit.defaultValue,
+        sessions: SessionLimits = .standard,
         sessionTimeoutSeconds: Int = Setting.sessionTimeout.defaultValue,
         peerGraceSeconds: Int = Setting.peerGrace.defaultValue,
         halfOpenLimitPerSource: Int = Setting.halfOpenLimitPerSource.defaultValue,
+        registrationRate: Int = Setting.registrationRate.defaultValue,
         registrationRatePerSource: Int = Setting.registrationRatePerSource.defaultValue,
         unvalidatedAllowanceBytes: Int = Setting.unvalidatedAllowance.defaultValue,
         unvalidatedRateBytes: Int = Setting.unvalidatedRate.defaultValue,
@@ -150,9 +169,11 @@ public struct RelayConfiguration: Sendable, Equatable {
         rebindSilenceSeconds: Int = Setting.rebindSilence.defaultValue,
         deniesSpecialSources: Bool = false, rebindPolicy: RebindPolicy = .evidence,
         isStrict: Bool = false, answersSTUN: Bool = false,
+        replyRate: Int = Setting.replyRate.defaultValue,
         stunRate: Int = Setting.stunRate.defaultValue
     ) throws(SettingError) {
         self.sessionLimit = try Setting.sessionLimit.checked(sessionLimit)
+        self.sessions = sessions
         self.halfOpenLimitPerSource =
             try Setting.halfOpenLimitPerSource.checked(halfOpenLimitPerSource)
         self.deniesSpecialSources = deniesSpecialSources
@@ -171,6 +192,12 @@ public struct RelayConfiguration: Sendable, Equatable {
         registrationLimit = RateLimit(burst: 4 * registrations, perSecond: registrations)
         let replies = UInt64(try Setting.ackRatePerSource.checked(ackRatePerSource))
         acknowledgementLimit = RateLimit(burst: replies, perSecond: replies)
+        // Whatever the rates are, all peers that there can be may come back at once.
+        let fleet = 2 * UInt64(sessionLimit)
+        let total = UInt64(try Setting.registrationRate.checked(registrationRate))
+        totalRegistrationLimit = RateLimit(burst: max(4 * total, fleet), perSecond: total)
+        let answers = UInt64(try Setting.replyRate.checked(replyRate))
+        replyLimit = RateLimit(burst: max(answers, fleet), perSecond: answers)
         let stun = UInt64(try Setting.stunRate.checked(stunRate))
         stunLimit = RateLimit(burst: stun, perSecond: stun)
         unvalidatedLimit = RateLimit(

@@ -5,7 +5,7 @@ extension RelayEngine {
     mutating func receiveControl(
         _ line: ControlLine, from arrival: Arrival, into plan: inout TransmitPlan, at now: Instant
     ) -> Verdict {
-        if isRefused(arrival.source) { return .drop(.refusedSource) }
+        if let reason = reasonToIgnore(arrival.source) { return .drop(reason) }
         switch line {
         case .registration(let registration):
             return register(registration, from: arrival, into: &plan, at: now)
@@ -35,10 +35,7 @@ extension RelayEngine {
     ) -> Verdict {
         strangers &+= 1
         let source = sources.record(of: arrival.source.ip)
-        guard
-            sources.records[source].acknowledgements.take(
-                1, under: configuration.acknowledgementLimit, at: now)
-        else { return .drop(.acknowledgementRate) }
+        if let reason = countAnswer(to: source, at: now) { return .drop(reason) }
         let cookie = cookies.cookie(for: arrival.source)
         return answer(.challenge(cookie), to: arrival, into: &plan)
     }
@@ -60,6 +57,7 @@ extension RelayEngine {
             guard let reason = RegistrationRefusal(refusal.reason) else {
                 return .drop(refusal.reason)
             }
+            guard countAnswerToProven(at: now) else { return .drop(.replyRate) }
             return answer(.refused(reason), to: arrival, into: &plan)
         }
     }
@@ -76,8 +74,8 @@ extension RelayEngine {
                 refresh(known, from: arrival, at: now)
                 return .success(known)
             }
-            guard mayRegister(from: arrival.source.ip, at: now) else {
-                return .failure(Refusal(reason: .registrationRate))
+            if let reason = countRegistration(from: arrival.source.ip, at: now) {
+                return .failure(Refusal(reason: reason))
             }
             move(known, to: arrival, at: now)
             return .success(known)
@@ -103,7 +101,7 @@ extension RelayEngine {
         _ line: KeyedLine, from ip: IPAddress, at now: Instant
     ) -> DropReason? {
         guard let authority = configuration.authority else { return nil }
-        guard mayRegister(from: ip, at: now) else { return .registrationRate }
+        if let reason = countRegistration(from: ip, at: now) { return reason }
         return authority.allows(line.token, for: line.session, at: now) ? nil : .unauthorized
     }
 
@@ -152,6 +150,7 @@ extension RelayEngine {
         {
             end(session, .bye, at: now)
         }
+        guard countAnswerToProven(at: now) else { return .drop(.replyRate) }
         return acknowledge(at: arrival.source, from: arrival.local, into: &plan)
     }
 
@@ -190,13 +189,13 @@ extension RelayEngine {
         _ request: STUNRequest, from arrival: Arrival, into plan: inout TransmitPlan,
         at now: Instant
     ) -> Verdict {
-        if isRefused(arrival.source) { return .drop(.refusedSource) }
+        if let reason = reasonToIgnore(arrival.source) { return .drop(reason) }
         let source = sources.record(of: arrival.source.ip)
-        guard stunAnswers.canTake(1, under: configuration.stunLimit, at: now),
-            sources.records[source].acknowledgements.take(
-                1, under: configuration.acknowledgementLimit, at: now),
-            stunAnswers.take(1, under: configuration.stunLimit, at: now)
-        else { return .drop(.acknowledgementRate) }
+        guard stunAnswers.canTake(1, under: configuration.stunLimit, at: now) else {
+            return .drop(.acknowledgementRate)
+        }
+        if let reason = countAnswer(to: source, at: now) { return .drop(reason) }
+        _ = stunAnswers.take(1, under: configuration.stunLimit, at: now)
         return answer(
             request.answer(to: arrival.source), as: .stun, to: arrival, into: &plan)
     }
@@ -224,10 +223,12 @@ extension RegistrationRefusal {
         case .unauthorized: self = .auth
         case .evicted: self = .evicted
         case .draining: self = .draining
-        case .sessionLimit, .halfOpenLimit, .registrationRate, .budget: self = .limit
+        case .sessionLimit, .sessionLimitPerSource, .sessionLimitPerPrefix, .halfOpenLimit,
+            .registrationRate, .registrationRateTotal, .budget:
+            self = .limit
         case .unknownSource, .noPartner, .unvalidated, .throttled, .refusedSource, .malformed,
             .acknowledgementRate, .receiveBufferFull, .truncated, .sendBufferFull, .tooBig,
-            .unreachable, .strangerLimit, .peerLimit, .puntQueueFull:
+            .unreachable, .strangerLimit, .peerLimit, .puntQueueFull, .replyRate, .denied:
             return nil
         }
     }

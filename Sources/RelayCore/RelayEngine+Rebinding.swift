@@ -35,7 +35,7 @@ extension RelayEngine {
         into plan: inout TransmitPlan, at now: Instant
     ) -> Verdict {
         strangers &+= 1
-        if isRefused(arrival.source) { return .drop(.refusedSource) }
+        if let reason = reasonToIgnore(arrival.source) { return .drop(reason) }
         let former = formerPeer(at: arrival.source, at: now)
         if let former {
             peers[former.index].formerHeardAt = now

@@ -35,15 +35,6 @@ extension RelayEngine {
         let reason: DropReason
     }
 
-    /// Takes a registration that changes something from its source's rate; says no if there is
-    /// nothing left of that.
-    mutating func mayRegister(from ip: IPAddress, at now: Instant) -> Bool {
-        strangers &+= 1
-        let source = sources.record(of: ip)
-        return sources.records[source].registrations.take(
-            1, under: configuration.registrationLimit, at: now)
-    }
-
     /// Decides about a registration from an address that is not in the session yet, and carries
     /// the decision out. A refusal changes nothing but its source's rate, for which it may have
     /// been counted already.
@@ -51,8 +42,8 @@ extension RelayEngine {
         _ id: SessionID, to session: Int?, from arrival: Arrival, isCounted: Bool = false,
         at now: Instant
     ) -> Result<PeerNumber, Refusal> {
-        guard isCounted || mayRegister(from: arrival.source.ip, at: now) else {
-            return .failure(Refusal(reason: .registrationRate))
+        if !isCounted, let reason = countRegistration(from: arrival.source.ip, at: now) {
+            return .failure(Refusal(reason: reason))
         }
         if let session { return join(session, from: arrival, at: now) }
         if let reason = reasonNotToOpen(from: arrival.source) {
@@ -105,6 +96,9 @@ extension RelayEngine {
         case .take(let free): side = free
         case .rebind(let moved): side = moved
         case .replace(let dead): side = dead
+        }
+        if let reason = reasonNotToHoldPlace(arrival.source, in: session) {
+            return .failure(Refusal(reason: reason))
         }
         leaveOtherSession(arrival.source, at: now)
         let peer = PeerNumber(session: session, side: side)
@@ -180,6 +174,7 @@ extension RelayEngine {
         let leaving = forwarder.peer(at: address).flatMap { waitingSource(of: $0.session) }
         let waiting = Int(sources.records[source].waitingSessions) - (leaving == source ? 1 : 0)
         if waiting >= configuration.halfOpenLimitPerSource { return .halfOpenLimit }
+        if let reason = reasonNotToHoldPlace(address, in: nil) { return reason }
         if !sessions.hasRoom && sessions.longestWaiting == nil { return .sessionLimit }
         return nil
     }
@@ -188,7 +183,8 @@ extension RelayEngine {
     private mutating func open(
         _ id: SessionID, from arrival: Arrival, at now: Instant
     ) -> PeerNumber {
-        if !sessions.hasRoom, let longestWaiting = sessions.longestWaiting {
+        let isCrowded = sessions.count(.waiting) >= configuration.sessions.halfOpenLimit
+        if isCrowded || !sessions.hasRoom, let longestWaiting = sessions.longestWaiting {
             end(longestWaiting, .displaced, at: now)
         }
         let session = sessions.open(id, at: now)
@@ -210,12 +206,10 @@ extension RelayEngine {
     private mutating func acknowledge(
         _ peer: PeerNumber, into plan: inout TransmitPlan, at now: Instant
     ) -> Verdict {
-        let source = Int(peers[peer.index].source)
-        if peers[peer.index].validation == .none {
-            guard
-                sources.records[source].acknowledgements.take(
-                    1, under: configuration.acknowledgementLimit, at: now)
-            else { return .drop(.acknowledgementRate) }
+        if peers[peer.index].validation == .none,
+            let reason = countAnswer(to: Int(peers[peer.index].source), at: now)
+        {
+            return .drop(reason)
         }
         let entry = forwarder.entries[peer.index]
         return acknowledge(at: entry.address, from: entry.local, into: &plan)
@@ -230,14 +224,5 @@ extension RelayEngine {
         }
         counters.replies[.acknowledgement] += 1
         return .reply
-    }
-
-    /// Whether nothing may be sent to this address: it is nobody's, everybody's or our own, or,
-    /// where that was asked for, not on the public internet.
-    func isRefused(_ source: TransportAddress) -> Bool {
-        if source.port == 0 || source.ip.isUnanswerable { return true }
-        if configuration.deniesSpecialSources && source.ip.isSpecial { return true }
-        for number in 0..<ownAddressCount where ownAddresses[number] == source { return true }
-        return false
     }
 }

@@ -21,10 +21,17 @@ struct Sweep: BitwiseCopyable {
     fileprivate var diagnoses = DiagnosisTally()
     /// Whether this pass began before the drain did: then it has not seen every session.
     fileprivate var isOlderThanDrain = false
+    /// For how many passes yet, this one included, it is asked whether the relay has still to do
+    /// with peers' addresses.
+    fileprivate(set) var addressReviews = 0
 
     init(at now: Instant) {
         nextStepAt = now
     }
+
+    /// Asks about the addresses of all sessions that there are now: the next pass sees them, the
+    /// rest of this one the last of them.
+    mutating func reviewAddresses() { addressReviews = 2 }
 }
 
 /// The rates of the relay as a whole.
@@ -97,6 +104,10 @@ extension RelayEngine {
                 self.end(session, .idle, at: now)
                 return
             }
+            if let ending = dueEnding(of: session, at: now) {
+                self.end(session, ending, at: now)
+                return
+            }
             if sessions.records[session].place == .paired,
                 silence <= configuration.peerGraceNanoseconds
             {
@@ -154,6 +165,7 @@ extension RelayEngine {
         diagnoses = sweep.diagnoses
         sweep.diagnoses = DiagnosisTally()
         sweep.isOlderThanDrain = false
+        sweep.addressReviews = max(0, sweep.addressReviews - 1)
         sweep.liveSessions = 0
         sweep.position = 0
     }
@@ -178,6 +190,12 @@ extension RelayEngine {
             // Nothing is derived from a configuration and kept: timeouts and limits are compared
             // when they are needed, so the new ones hold from now on. A limit that is below what
             // there is by now ends nothing; it lets nothing more in.
+            // But whom the relay is to have nothing to do with it leaves.
+            if new.sourceRules != configuration.sourceRules
+                || new.deniesSpecialSources != configuration.deniesSpecialSources
+            {
+                sweep.reviewAddresses()
+            }
             configuration = new.withSessionLimit(of: configuration)
             log.record(.reconfigured, at: now)
         }

@@ -65,6 +65,7 @@ public struct RelayEngine: ~Copyable {
     var sessions: SessionTable
     var peers: FixedStorage<PeerRecord>
     var sources: SourceTable
+    var prefixes: PrefixTable
     var formerAddresses: HashIndex
     var sights: FixedStorage<SessionSight>
     var connectionIDs: ConnectionIDTable
@@ -84,6 +85,10 @@ public struct RelayEngine: ~Copyable {
     var cookies: CookieSecrets
     /// Answers to STUN, all together.
     var stunAnswers = TokenBucket()
+    /// Answers to addresses that have not shown that they receive, all together.
+    var answers = TokenBucket()
+    /// Registrations that changed something, all together.
+    var registrations = TokenBucket()
     var sweep: Sweep
     var totals: TotalMeters
     /// How often peers changed their addresses.
@@ -130,6 +135,7 @@ public struct RelayEngine: ~Copyable {
         // Sound: a peer's record is written when the peer is bound, and read only while it is.
         unsafe peers = FixedStorage(uninitializedCount: peerLimit)
         sources = SourceTable(peerLimit: peerLimit, hash: hash)
+        prefixes = PrefixTable(peerLimit: peerLimit, hash: hash)
         formerAddresses = HashIndex(limit: peerLimit)
         // Sound: a session's sight is written when the session is opened.
         unsafe sights = FixedStorage(uninitializedCount: recordCount)
@@ -158,14 +164,15 @@ public struct RelayEngine: ~Copyable {
     /// The memory that the tables take when they are full, in bytes.
     ///
     /// A session's peers take 2 × (64 + 64 + 184 + 32) B, its own record and sight 72 + 280 B, its
-    /// peers' sources 2 × 56 B, links 40 B and the five indexes 208 to 416 B, together some
-    /// 1,458 B. The indexes are touched at the start, the rest as far as it is used.
+    /// peers' sources and networks 2 × (64 + 24) B, links 40 B and the six indexes 240 to 480 B,
+    /// together some 1,580 B. The indexes are touched at the start, the rest as far as it is used.
     public static func byteCount(configuration: RelayConfiguration) -> Int {
         let recordCount = SessionTable.recordCount(limit: configuration.sessionLimit)
         let peerLimit = 2 * recordCount
         return Forwarder.byteCount(peerLimit: peerLimit)
             + SessionTable.byteCount(limit: configuration.sessionLimit)
             + SourceTable.byteCount(peerLimit: peerLimit)
+            + PrefixTable.byteCount(peerLimit: peerLimit)
             + peerLimit * MemoryLayout<PeerRecord>.stride
             + recordCount * MemoryLayout<SessionSight>.stride
             + ConnectionIDTable.byteCount(peerLimit: peerLimit)
@@ -188,6 +195,7 @@ public struct RelayEngine: ~Copyable {
         guard ownAddressCount < RelayEngine.ownAddressLimit else { return }
         ownAddresses[ownAddressCount] = address
         ownAddressCount += 1
+        sweep.reviewAddresses()
     }
 
     /// Records what the edge found out about the system.
@@ -225,6 +233,7 @@ public struct RelayEngine: ~Copyable {
         sources.retain(source, peer: peer.index)
         forwarder.bind(peer, to: arrival.source, on: arrival.local)
         noteChange(of: peer.session)
+        countPlace(of: peer, by: 1, at: source)
         let forwarded = forwarder.entries[peer.index].forwarded
         peers[peer.index] = PeerRecord(
             source: UInt32(source), registeredAt: now, refreshedAt: now,
@@ -235,6 +244,7 @@ public struct RelayEngine: ~Copyable {
     /// Frees a place.
     mutating func unbind(_ peer: PeerNumber) {
         forgetFormerAddress(of: peer)
+        countPlace(of: peer, by: -1, at: Int(peers[peer.index].source))
         forwarder.unbind(peer)
         noteChange(of: peer.session)
         sources.release(Int(peers[peer.index].source), peer: peer.index)

@@ -111,6 +111,13 @@ public enum SessionEnding: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case bye
     /// The relay was stopped. Only accounts have this: no event tells it.
     case relayStopped
+    /// It was as old as sessions may get.
+    case aged
+    /// It carried as much as sessions may.
+    case volume
+    /// The relay has nothing to do with one of its peers' addresses any more: a list leaves it out,
+    /// or it was found to be our own.
+    case denied
 
     /// The stable name used in metrics, logs and the control interface.
     public var name: String {
@@ -121,13 +128,16 @@ public enum SessionEnding: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .evicted: "evicted"
         case .bye: "bye"
         case .relayStopped: "relay_stopped"
+        case .aged: "age"
+        case .volume: "bytes"
+        case .denied: "denied"
         }
     }
 }
 
 /// How many sessions ended for each reason.
 public struct EndingTally: BitwiseCopyable, Sendable {
-    private var counts = InlineArray<8, UInt64>(repeating: 0)
+    private var counts = InlineArray<16, UInt64>(repeating: 0)
 
     /// None.
     public init() {}

@@ -37,8 +37,9 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .unreachable: UInt64(unreachable)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
-            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit,
-            .puntQueueFull:
+            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit, .puntQueueFull,
+            .sessionLimitPerSource, .sessionLimitPerPrefix, .registrationRateTotal, .replyRate,
+            .denied:
             0
         }
     }
@@ -66,8 +67,9 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
         case .unreachable: unreachable = unreachable.adding(count)
         case .unknownSource, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate,
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
-            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit,
-            .puntQueueFull:
+            .receiveBufferFull, .truncated, .strangerLimit, .peerLimit, .puntQueueFull,
+            .sessionLimitPerSource, .sessionLimitPerPrefix, .registrationRateTotal, .replyRate,
+            .denied:
             assertionFailure("no peer's datagram is dropped for \(reason.name)")
         }
     }

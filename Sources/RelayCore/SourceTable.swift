@@ -8,6 +8,8 @@ struct SourceRecord: BitwiseCopyable {
     fileprivate var peers = LinkedList()
     /// How many sessions of this source wait for their second peer.
     var waitingSessions: UInt32 = 0
+    /// In how many sessions it holds a place.
+    var heldSessions: UInt32 = 0
     /// Registrations that changed something.
     var registrations = TokenBucket()
     /// Acknowledgements to unvalidated addresses.
@@ -18,6 +20,11 @@ struct SourceRecord: BitwiseCopyable {
     fileprivate init(key: IPAddress) {
         self.key = key
     }
+}
+
+extension IPAddress {
+    /// The unit of the limits that protect against one sender: the address, or an IPv6 /64.
+    var source: IPAddress { isV4 ? self : IPAddress(high: high, low: 0) }
 }
 
 /// All sources that have a bound peer, and the most recent others.
@@ -58,7 +65,7 @@ struct SourceTable: ~Copyable {
     /// long as its source has a peer, or until the next call.
     mutating func record(of ip: IPAddress) -> Int {
         if let number = find(ip) { return number }
-        let key = SourceTable.key(of: ip)
+        let key = ip.source
         let number = freeRecord()
         records[number] = SourceRecord(key: key)
         index.insert(number, hash: hash(key.high, key.low))
@@ -68,16 +75,12 @@ struct SourceTable: ~Copyable {
 
     /// The record of an address's source, if it has one.
     func find(_ ip: IPAddress) -> Int? {
-        let key = SourceTable.key(of: ip)
+        let key = ip.source
         var probe = index.probe(hash(key.high, key.low))
         while let number = index.next(&probe) {
             if records[number].key == key { return number }
         }
         return nil
-    }
-
-    private static func key(of ip: IPAddress) -> IPAddress {
-        ip.isV4 ? ip : IPAddress(high: ip.high, low: 0)
     }
 
     /// The peer that has been at a source for longest.

@@ -99,7 +99,9 @@ import Testing
     @Test func manySessionsAreFilledInInTurns() throws {
         var relay = TestRelay(
             try RelayConfiguration(
-                sessionLimit: 5_000, halfOpenLimitPerSource: 5_000,
+                sessionLimit: 5_000,
+                sessions: SessionLimits(perSource: 5_000, perPrefix: 5_000),
+                halfOpenLimitPerSource: 5_000,
                 registrationRatePerSource: 5_000))
         for number in 0..<5_000 {
             relay.register(session(number), from: host(1, port: 1 + UInt16(number)))

@@ -23,6 +23,24 @@ import Testing
         Case(.sessionLimit) { value throws(SettingError) in
             try RelayConfiguration(sessionLimit: value)
         },
+        Case(.sessionLimitPerSource) { value throws(SettingError) in
+            try RelayConfiguration(sessions: SessionLimits(perSource: value))
+        },
+        Case(.sessionLimitPerPrefix) { value throws(SettingError) in
+            try RelayConfiguration(sessions: SessionLimits(perPrefix: value))
+        },
+        Case(.halfOpenLimit) { value throws(SettingError) in
+            try RelayConfiguration(sessions: SessionLimits(halfOpen: value))
+        },
+        Case(.sessionAge) { value throws(SettingError) in
+            try RelayConfiguration(sessions: SessionLimits(ageSeconds: value))
+        },
+        Case(.registrationRate) { value throws(SettingError) in
+            try RelayConfiguration(registrationRate: value)
+        },
+        Case(.replyRate) { value throws(SettingError) in
+            try RelayConfiguration(replyRate: value)
+        },
         Case(.sessionTimeout) { value throws(SettingError) in
             try RelayConfiguration(sessionTimeoutSeconds: value)
         },

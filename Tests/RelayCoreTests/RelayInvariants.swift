@@ -6,10 +6,13 @@ extension RelayEngine {
     mutating func brokenInvariant(ips: [IPAddress]) -> String? {
         if let broken = brokenCount() { return broken }
         var waiting: [Int: Int] = [:]
+        var held = HeldSessions()
         var formerAddressCount = 0
         for session in 0..<sessions.used {
             if let broken = brokenSession(session) { return broken }
             if let source = waitingSource(of: session) { waiting[source, default: 0] += 1 }
+            let a = PeerNumber(session: session, side: .a)
+            held.add([address(of: a)?.ip, address(of: a.partner)?.ip])
             for side in Side.allCases {
                 let peer = PeerNumber(session: session, side: side)
                 guard let address = address(of: peer) else { continue }
@@ -22,6 +25,7 @@ extension RelayEngine {
                 formerAddressCount += peers[peer.index].former == .none ? 0 : 1
             }
         }
+        if let broken = brokenPlaces(held) { return broken }
         for ip in ips {
             let source = sources.record(of: ip)
             let counted = Int(sources.records[source].waitingSessions)
@@ -29,6 +33,20 @@ extension RelayEngine {
             if counted != expected { return "\(ip): \(counted) waiting, not \(expected)" }
         }
         return formerAddresses.count == formerAddressCount ? nil : "former addresses are lost"
+    }
+
+    /// Sources and networks hold places in as many sessions as are counted for them.
+    private func brokenPlaces(_ held: HeldSessions) -> String? {
+        if prefixes.count != held.byPrefix.count { return "networks without peers" }
+        for (ip, count) in held.byPrefix where prefixes.heldSessions(of: ip) != count {
+            return "\(ip) holds \(prefixes.heldSessions(of: ip)) sessions, not \(count)"
+        }
+        for (ip, count) in held.bySource {
+            guard let source = sources.find(ip) else { return "\(ip) has no record" }
+            let counted = sources.records[source].heldSessions
+            if counted != count { return "\(ip) holds \(counted) sessions, not \(count)" }
+        }
+        return nil
     }
 
     private func brokenCount() -> String? {
@@ -70,5 +88,18 @@ extension RelayEngine {
             counts[sessions.records[session].place, default: 0] += 1
         }
         return SessionPlace.allCases.allSatisfy { sessions.count($0) == counts[$0] ?? 0 }
+    }
+}
+
+/// In how many sessions sources and networks hold places, counted anew.
+private struct HeldSessions {
+    var bySource: [IPAddress: Int] = [:]
+    var byPrefix: [IPAddress: Int] = [:]
+
+    /// Adds a session with peers at these addresses.
+    mutating func add(_ ips: [IPAddress?]) {
+        let ips = ips.compactMap { $0 }
+        for source in Set(ips.map(\.source)) { bySource[source, default: 0] += 1 }
+        for prefix in Set(ips.map(\.prefix)) { byPrefix[prefix, default: 0] += 1 }
     }
 }

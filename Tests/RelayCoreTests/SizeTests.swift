@@ -9,6 +9,8 @@ struct SizeTests {
         #expect(MemoryLayout<PeerSight>.stride == 64)
         #expect(MemoryLayout<PeerRecord>.stride == 184)
         #expect(MemoryLayout<SessionRecord>.stride == 72)
+        #expect(MemoryLayout<SourceRecord>.stride == 64)
+        #expect(MemoryLayout<PrefixRecord>.stride == 24)
         #expect(MemoryLayout<SessionSight>.stride == 280)
         #expect(MemoryLayout<SessionSnapshot>.stride == 464)
         #expect(MemoryLayout<SessionAccount>.stride == 488)

@@ -150,7 +150,10 @@ extension Checker {
             ledger.end(former)
             return false
         case .sessionEnded(let longest, .displaced, _, _, _):
-            if !ledger.isLongestWaiting(longest) || ledger.liveCount < limits.sessions {
+            let isCrowded = limits.halfOpenTotal > 0 && ledger.waitingTotal >= limits.halfOpenTotal
+            if !ledger.isLongestWaiting(longest)
+                || ledger.liveCount < limits.sessions && !isCrowded
+            {
                 doubt(.slots, &walk, "\(longest.short) made room and need not have")
             }
             ledger.end(longest)
@@ -159,6 +162,10 @@ extension Checker {
             if ledger.sessions[id] != nil || isDraining {
                 doubt(.slots, &walk, "\(id.short) was opened again, or while draining")
             }
+            if limits.halfOpenTotal > 0 && ledger.waitingTotal >= limits.halfOpenTotal {
+                doubt(.limits, &walk, "\(ledger.waitingTotal) sessions wait beside a new one")
+            }
+            checkPlace(source, beside: nil, in: id, &walk)
             ledger.open(id)
             sightings[id] = nil
             bind(freshSlot(source, at: now), at: Ledger.Place(session: id, side: .a), &walk)
@@ -204,6 +211,7 @@ extension Checker {
         {
             doubt(.slots, &walk, "\(id.short) was paired where no place was free")
         }
+        checkPlace(source, beside: other, in: id, &walk)
         bind(freshSlot(source, at: walk.now), at: place, &walk)
         return true
     }
@@ -253,6 +261,7 @@ extension Checker {
         if !isElsewhere || isLive(slot, beside: other, at: walk.now) {
             doubt(.slots, &walk, "\(from) is live and was replaced by \(source)")
         }
+        checkPlace(source, beside: other.address, for: from, in: place.session, &walk)
         bind(freshSlot(source, at: walk.now), at: place, &walk)
         forgetSight(of: place.session)
     }
@@ -303,10 +312,42 @@ extension Checker {
             let left = ledger.place(of: source)?.session
             let waiting = ledger.waitingCount(source: source.ip.source, except: left)
             isRight = claim == nil && waiting >= limits.halfOpen
+        case .sessionLimitPerSource:
+            let held = ledger.heldCount(except: ledger.place(of: source), and: nil) {
+                $0.source == source.ip.source
+            }
+            isRight = held >= limits.held(by: source.ip).bySource
+        case .sessionLimitPerPrefix:
+            let held = ledger.heldCount(except: ledger.place(of: source), and: nil) {
+                $0.network == source.ip.network
+            }
+            isRight = held >= limits.held(by: source.ip).byPrefix
         case .registrationRate: isRight = true
+        case .registrationRateTotal: isRight = limits.registrationTotal < 100_000
         default: isRight = false
         }
         if !isRight { doubt(.slots, &walk, "\(source) was refused for \(reason.name)") }
+    }
+
+    /// Whoever gets a place holds it in a session that its source and its network have left of what
+    /// they may have, or share with its partner.
+    private mutating func checkPlace(
+        _ source: TransportAddress, beside partner: TransportAddress?,
+        for former: TransportAddress? = nil, in id: SessionID, _ walk: inout Walk
+    ) {
+        let ip = source.ip
+        let limit = limits.held(by: ip)
+        let held = (
+            ledger.heldCount(except: nil, and: id) { $0.source == ip.source },
+            ledger.heldCount(except: nil, and: id) { $0.network == ip.network }
+        )
+        // Whose place it takes, if anybody's, it takes from the session's own.
+        let own = [partner?.ip, former?.ip]
+        if held.0 >= limit.bySource && !own.contains(where: { $0?.source == ip.source })
+            || held.1 >= limit.byPrefix && !own.contains(where: { $0?.network == ip.network })
+        {
+            doubt(.limits, &walk, "\(source) gets a place beside \(held)")
+        }
     }
 
     /// A registration was taken, and is to be answered.
@@ -350,7 +391,8 @@ extension DropReason {
     /// Whether registrations are refused for it, with an event.
     fileprivate var isRefusal: Bool {
         switch self {
-        case .evicted, .sessionFull, .sessionLimit, .halfOpenLimit, .registrationRate, .draining:
+        case .evicted, .sessionFull, .sessionLimit, .sessionLimitPerSource, .sessionLimitPerPrefix,
+            .halfOpenLimit, .registrationRate, .registrationRateTotal, .draining:
             true
         default: false
         }

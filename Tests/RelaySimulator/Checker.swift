@@ -346,4 +346,8 @@ struct Checker {
 extension IPAddress {
     /// What limits for one source count: an IPv4 address or an IPv6 /64.
     var source: IPAddress { isV4 ? self : IPAddress(high: high, low: 0) }
+    /// What those for one network do: an IPv4 /24 or an IPv6 /48.
+    var network: IPAddress {
+        isV4 ? IPAddress(v4: v4 & ~0xff) : IPAddress(high: high & ~0xffff, low: 0)
+    }
 }

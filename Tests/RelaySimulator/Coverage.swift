@@ -100,9 +100,11 @@ public struct Coverage: Sendable, CustomStringConvertible {
 
     /// No scenario has a budget, which would end most of what else there is to see, nor a kernel
     /// that refuses datagrams on the relay's behalf; and its relays speak version 2 with agents
-    /// alone, in a world of their own (`AgentWorld`).
+    /// alone, in a world of their own (`AgentWorld`). Nor is anybody on a list, or are there so
+    /// many answers as all together may get.
     private static let unreachable: [DropReason] = [
-        .throttled, .budget, .strangerLimit, .peerLimit, .unauthorized, .malformed,
+        .throttled, .budget, .strangerLimit, .peerLimit, .unauthorized, .malformed, .replyRate,
+        .denied,
     ]
     private static let ofWorkers: [Occurrence] = [.puntDecided, .staleWorker]
 

@@ -190,6 +190,25 @@ struct Ledger {
         sessions.count { $0.key != id && $0.value.waitingSource == source }
     }
 
+    /// In how many sessions, evicted ones included, a block of addresses has a place, but for one
+    /// of these places and for one session.
+    func heldCount(
+        except place: Place?, and id: SessionID?, isIn: (IPAddress) -> Bool
+    ) -> Int {
+        sessions.count { other, claim in
+            other != id
+                && Side.allCases.contains { side in
+                    guard let slot = claim[side], Place(session: other, side: side) != place else {
+                        return false
+                    }
+                    return isIn(slot.address.ip)
+                }
+        }
+    }
+
+    /// How many sessions are half-open.
+    var waitingTotal: Int { sessions.values.count(where: \.isWaiting) }
+
     /// Whether any session is half-open.
     var hasWaiting: Bool { sessions.values.contains(where: \.isWaiting) }
 

@@ -14,7 +14,13 @@ struct Limits {
     var timeoutSeconds = 40
     var graceSeconds = 10
     var halfOpen = 1_024
+    /// Half-open sessions in total, and those in which a source and its network may hold a place; 0
+    /// for what the relay does if it is told nothing.
+    var halfOpenTotal = 0
+    var heldPerSource = 0
+    var heldPerPrefix = 0
     var registrationRate = 1_000
+    var registrationTotal = 100_000
     var allowanceBytes = 16_384
     var allowanceRate = 65_536
     var acknowledgementRate = 1_000
@@ -27,12 +33,26 @@ struct Limits {
     var timeoutNanoseconds: UInt64 { UInt64(timeoutSeconds) * Nanoseconds.perSecond }
     var graceNanoseconds: UInt64 { UInt64(graceSeconds) * Nanoseconds.perSecond }
 
+    /// In how many sessions the source of an address may hold a place, and its network: a relay
+    /// that is told nothing keeps a tenth of its room, or a twentieth, from public ones.
+    func held(by ip: IPAddress) -> (bySource: Int, byPrefix: Int) {
+        let isOwn = ip.isV4 && (ip.v4 >> 24 == 10 || ip.v4 >> 24 == 127 || ip.v4 >> 16 == 0xc0a8)
+        func share(_ limit: Int, _ reserve: Int) -> Int {
+            if limit > 0 { return limit }
+            return isOwn || reserve == 0 ? .max : sessions - reserve
+        }
+        return (share(heldPerSource, sessions / 10), share(heldPerPrefix, sessions / 20))
+    }
+
     /// The relay's configuration with these limits.
     var configuration: RelayConfiguration {
         do throws(SettingError) {
             return try RelayConfiguration(
-                sessionLimit: sessions, sessionTimeoutSeconds: timeoutSeconds,
-                peerGraceSeconds: graceSeconds, halfOpenLimitPerSource: halfOpen,
+                sessionLimit: sessions,
+                sessions: SessionLimits(
+                    perSource: heldPerSource, perPrefix: heldPerPrefix, halfOpen: halfOpenTotal),
+                sessionTimeoutSeconds: timeoutSeconds, peerGraceSeconds: graceSeconds,
+                halfOpenLimitPerSource: halfOpen, registrationRate: registrationTotal,
                 registrationRatePerSource: registrationRate,
                 unvalidatedAllowanceBytes: allowanceBytes, unvalidatedRateBytes: allowanceRate,
                 ackRatePerSource: acknowledgementRate, rebindSilenceSeconds: silenceSeconds,
@@ -110,6 +130,16 @@ struct Scenario {
         if random.chance(perMille: 600) { limits.halfOpen = random.number(in: 1...4) }
         if random.chance(perMille: 300) { limits.registrationRate = random.number(in: 1...4) }
         if random.chance(perMille: 300) { limits.acknowledgementRate = random.number(in: 1...4) }
+    }
+
+    /// Draws limits that came later, of a generator of their own: a seed is else what it was.
+    mutating func drawMoreLimits(_ random: Random) {
+        var random = random
+        guard isCramped else { return }
+        if random.chance(perMille: 300) { limits.heldPerSource = random.number(in: 1...4) }
+        if random.chance(perMille: 300) { limits.heldPerPrefix = random.number(in: 1...6) }
+        if random.chance(perMille: 300) { limits.halfOpenTotal = random.number(in: 1...4) }
+        if random.chance(perMille: 200) { limits.registrationTotal = 1 }
     }
 
     /// A path with impairments up to the scenario's.

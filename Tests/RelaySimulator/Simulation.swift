@@ -95,6 +95,7 @@ final class Simulation {
     ) {
         var random = Random(seed: seed)
         var scenario = Scenario(effort: effort, random: &random)
+        scenario.drawMoreLimits(Random(seed: seed ^ 0x6c69_6d69_7473))
         let limits = sabotage?.change(&scenario) ?? scenario.limits
         startedAt = Instant(nanoseconds: random.nanoseconds(milliseconds: 1...100_000))
         self.seed = seed

@@ -20,7 +20,7 @@ extension RelayEngine {
         let clock = ClockShift(then: stored.takenAt.now, ageNanoseconds: age, now: now)
         let readable = RestorableSessions(
             stored, configuration, hash: hash, clock: clock, at: now,
-            isRefused: { isRefused($0) })
+            isRefused: { reasonToIgnore($0) != nil })
         restoreTotals(stored, clock: clock, at: now)
         listeningSince =
             origin == .file

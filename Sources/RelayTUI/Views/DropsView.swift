@@ -55,7 +55,7 @@ nonisolated enum DropsView {
     private static func line(
         _ reason: String, _ total: String, _ rate: String, _ last: String, _ source: String
     ) -> String {
-        reason.filled(to: 20) + total.padded(to: 6) + rate.padded(to: 9) + last.padded(to: 11)
+        reason.filled(to: 24) + total.padded(to: 6) + rate.padded(to: 9) + last.padded(to: 11)
             + "  " + source.filled(to: 21)
     }
 
@@ -99,6 +99,11 @@ nonisolated extension DropReason {
         case .strangerLimit: "a flood from outside any session"
         case .peerLimit: "one peer sends more than the relay can read"
         case .puntQueueFull: "more asks for decisions than the relay makes"
+        case .sessionLimitPerSource: "one IP holds too many sessions"
+        case .sessionLimitPerPrefix: "one network (/24, /48) holds too many sessions"
+        case .registrationRateTotal: "too many new registrations, from all IPs together"
+        case .replyRate: "too many answers, to all IPs together"
+        case .denied: "an address that --deny or --allow leaves out"
         }
     }
 }

@@ -106,6 +106,9 @@ nonisolated extension SessionEnding {
         case .evicted: "evicted: its datagrams are dropped and its id is refused for 2 minutes"
         case .bye: "ended: one of its peers left"
         case .relayStopped: "ended: the relay was stopped"
+        case .aged: "ended: it was as old as --session-age-secs lets it get"
+        case .volume: "ended: it had carried all that --session-bytes lets it"
+        case .denied: "ended: a list of addresses leaves out where one of its peers is"
         }
     }
 
@@ -115,6 +118,9 @@ nonisolated extension SessionEnding {
         case .idle: "see whether both programs still run, if they should"
         case .displaced: "raise --session-limit, or look who opens so many sessions"
         case .abandoned, .bye, .relayStopped: "none"
+        case .aged: "none; its peers may register again, or raise --session-age-secs"
+        case .volume: "see what it carried, or raise --session-bytes"
+        case .denied: "none if that was meant, else mend the file of --deny or --allow and reload"
         case .evicted: "u within 5 s of the eviction restores it whole"
         }
     }

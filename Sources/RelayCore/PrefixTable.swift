@@ -1,0 +1,83 @@
+extension IPAddress {
+    /// The network that an address counts for beside its source: an IPv4 /24, the smallest block
+    /// that is routed by itself, or an IPv6 /48, which one site gets at the most (RFC 6177 §2).
+    var prefix: IPAddress {
+        isV4 ? IPAddress(high: high, low: low & ~0xff) : IPAddress(high: high & ~0xffff, low: 0)
+    }
+}
+
+/// A network in which peers are bound.
+struct PrefixRecord: BitwiseCopyable {
+    var key: IPAddress
+    /// In how many sessions it holds a place.
+    var heldSessions: UInt32
+}
+
+/// In how many sessions each network holds a place.
+///
+/// A network has a record for as long as a peer is bound in it, so that there are no more than
+/// peers. The records in use are the first ones: the last takes the place of one that goes.
+struct PrefixTable: ~Copyable {
+    private var records: FixedStorage<PrefixRecord>
+    private var index: HashIndex
+    private var used = 0
+    private let hash: KeyedHash
+
+    /// 24 B and, in the index, 16 to 32 B for each peer.
+    static func byteCount(peerLimit: Int) -> Int {
+        peerLimit * MemoryLayout<PrefixRecord>.stride + HashIndex.byteCount(limit: peerLimit)
+    }
+
+    init(peerLimit: Int, hash: KeyedHash) {
+        // Sound: a record is written when `used` grows beyond it.
+        unsafe records = FixedStorage(uninitializedCount: peerLimit)
+        index = HashIndex(limit: peerLimit)
+        self.hash = hash
+    }
+
+    /// How many networks have a record.
+    var count: Int { used }
+
+    /// In how many sessions the network of an address holds a place.
+    func heldSessions(of ip: IPAddress) -> Int {
+        find(ip.prefix).map { Int(records[$0].heldSessions) } ?? 0
+    }
+
+    /// Notes that the network of an address holds a place in one session more.
+    mutating func add(_ ip: IPAddress) {
+        let key = ip.prefix
+        if let number = find(key) {
+            records[number].heldSessions += 1
+            return
+        }
+        records[used] = PrefixRecord(key: key, heldSessions: 1)
+        index.insert(used, hash: hash(of: key))
+        used += 1
+    }
+
+    /// Notes that the network of an address holds a place in one session less.
+    mutating func remove(_ ip: IPAddress) {
+        guard let number = find(ip.prefix) else {
+            preconditionFailure("only what was added can be removed")
+        }
+        records[number].heldSessions -= 1
+        guard records[number].heldSessions == 0 else { return }
+        index.remove(number, hash: hash(of: records[number].key))
+        used -= 1
+        guard number != used else { return }
+        let last = records[used]
+        index.remove(used, hash: hash(of: last.key))
+        records[number] = last
+        index.insert(number, hash: hash(of: last.key))
+    }
+
+    private func find(_ key: IPAddress) -> Int? {
+        var probe = index.probe(hash(of: key))
+        while let number = index.next(&probe) {
+            if records[number].key == key { return number }
+        }
+        return nil
+    }
+
+    private func hash(of key: IPAddress) -> UInt32 { hash(key.high, key.low) }
+}
