@@ -13,7 +13,7 @@ struct BudgetOptions: NamedOptions {
     @Option(
         help: ArgumentHelp(
             stringLiteral: Setting.monthlyBudget.summary),
-        transform: parseVolume)
+        transform: { try parseVolume($0, Setting.monthlyBudget) })
     var monthlyBudgetBytes: Int?
 
     @Option(
@@ -37,25 +37,6 @@ struct BudgetOptions: NamedOptions {
                 throttleBytesPerSecond: budgetThrottleBytes)
         }
     }
-}
-
-/// Reads a number of bytes, with a unit or without: k, M, G, T are powers of 1,000, and Ki, Mi, Gi,
-/// Ti powers of 1,024.
-private func parseVolume(_ word: String) throws -> Int {
-    let units = [
-        "": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000,
-        "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
-    ]
-    let digits = word.prefix { $0.isASCII && $0.isNumber }
-    guard let number = Int(digits), let factor = units[String(word.dropFirst(digits.count))],
-        case let (value, isTooLarge) = number.multipliedReportingOverflow(by: factor),
-        !isTooLarge, Setting.monthlyBudget.range.contains(value)
-    else {
-        throw NotAllowed(
-            description: "must be a number of bytes from 1M to 1000000T, such as 500G or 2Ti"
-                + " (k, M, G, T: powers of 1000; Ki, Mi, Gi, Ti: powers of 1024)")
-    }
-    return value
 }
 
 private func parseBudgetAction(_ word: String) throws -> BudgetAction {

@@ -11,17 +11,17 @@ final class Reconfiguration: Sendable {
     private let live: LiveSettings
     /// What is in force, by option. What needs a restart keeps the value of the start.
     private let running: Mutex<[String: String]>
-    /// Who decides about tokens; the secrets may change while their file has the same name.
-    private let authority: Mutex<TokenAuthority?>
+    /// What other files say, which may change while they have the same names.
+    private let contents: Mutex<FileContents>
 
     init(
         _ sources: OptionSources, service: RelayService, live: LiveSettings,
-        authority: TokenAuthority?
+        _ configuration: RelayConfiguration
     ) {
         commandLine = sources.commandLine
         self.service = service
         self.live = live
-        self.authority = Mutex(authority)
+        contents = Mutex(FileContents(configuration))
         running = Mutex(Reconfiguration.values(EffectiveSettings(sources)))
     }
 
@@ -74,13 +74,9 @@ final class Reconfiguration: Sendable {
                     lines.append(Reload.Line(.warning, "setting_needs_restart", fields))
                 }
             }
-            let hasNewSecrets = changesAuthority(to: configuration.authority)
-            if hasNewSecrets {
-                let count = configuration.authority?.secretCount ?? 0
-                lines.append(
-                    Reload.Line(.notice, "auth_secrets_changed", ["secrets": "\(count)"]))
-            }
-            put(changed, hasNewSecrets: hasNewSecrets, serve, configuration)
+            let ofFiles = replaceContents(by: FileContents(configuration))
+            lines += ofFiles
+            put(changed, hasNewContents: !ofFiles.isEmpty, serve, configuration)
             lines.append(
                 Reload.Line(
                     .notice, "configuration_reloaded",
@@ -95,7 +91,7 @@ final class Reconfiguration: Sendable {
     /// Puts new values in force. The log level is left alone unless its own value changes: an
     /// operator may have set it meanwhile.
     private func put(
-        _ changed: [String], hasNewSecrets: Bool, _ serve: Serve,
+        _ changed: [String], hasNewContents: Bool, _ serve: Serve,
         _ configuration: RelayConfiguration
     ) {
         if changed.contains(Setting.drain.name) { live.drainSeconds = serve.operation.drainSecs }
@@ -103,15 +99,16 @@ final class Reconfiguration: Sendable {
             _ = service.submit(.setLogLevel(serve.operation.logLevel))
         }
         let ofEngine = LimitOptions.liveOptions + BudgetOptions.liveOptions
-        if hasNewSecrets || changed.contains(where: ofEngine.contains) {
+        if hasNewContents || changed.contains(where: ofEngine.contains) {
             _ = service.submit(.reconfigure(configuration))
         }
     }
 
-    private func changesAuthority(to new: TokenAuthority?) -> Bool {
-        authority.withLock { old in
+    /// Notes what the files say now, and tells what is new.
+    private func replaceContents(by new: FileContents) -> [Reload.Line] {
+        contents.withLock { old in
             defer { old = new }
-            return old != new
+            return new.lines(since: old)
         }
     }
 
@@ -119,5 +116,35 @@ final class Reconfiguration: Sendable {
         Dictionary(
             settings.all.compactMap { setting in setting.value.map { (setting.option, $0) } },
             uniquingKeysWith: { first, _ in first })
+    }
+}
+
+/// What the files say that options name.
+private struct FileContents {
+    /// Who decides about tokens.
+    private let authority: TokenAuthority?
+    /// From where peers may come.
+    private let rules: SourceRules?
+
+    init(_ configuration: RelayConfiguration) {
+        authority = configuration.authority
+        rules = configuration.sourceRules
+    }
+
+    /// What is there to tell if they said something else before.
+    func lines(since old: FileContents) -> [Reload.Line] {
+        var lines: [Reload.Line] = []
+        if authority != old.authority {
+            let fields = ["secrets": "\(authority?.secretCount ?? 0)"]
+            lines.append(Reload.Line(.notice, "auth_secrets_changed", fields))
+        }
+        if rules != old.rules {
+            let fields = [
+                "allow": rules?.allowedCount.map { "\($0)" } ?? "all",
+                "deny": "\(rules?.deniedCount ?? 0)",
+            ]
+            lines.append(Reload.Line(.notice, "address_lists_changed", fields))
+        }
+        return lines
     }
 }

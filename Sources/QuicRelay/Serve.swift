@@ -21,6 +21,7 @@ struct Serve: ParsableCommand {
     @OptionGroup var configurationFile: ConfigurationOptions
     @OptionGroup var network: NetworkOptions
     @OptionGroup var limits: LimitOptions
+    @OptionGroup var access: AccessOptions
     @OptionGroup var tokens: TokenOptions
     @OptionGroup var operation: OperationOptions
     @OptionGroup var metrics: MetricsOptions
@@ -31,9 +32,9 @@ struct Serve: ParsableCommand {
 
     /// Every group of options, in the order in which the help shows them.
     static let optionGroups: [any NamedOptions.Type] = [
-        ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, TokenOptions.self,
-        OperationOptions.self, MetricsOptions.self, ControlOptions.self, StateOptions.self,
-        RecordsOptions.self, BudgetOptions.self,
+        ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, AccessOptions.self,
+        TokenOptions.self, OperationOptions.self, MetricsOptions.self, ControlOptions.self,
+        StateOptions.self, RecordsOptions.self, BudgetOptions.self,
     ]
 
     func run() throws {
@@ -61,6 +62,7 @@ struct Serve: ParsableCommand {
             var configuration = try limits.configuration
             configuration.budget = try volume.budget
             configuration.authority = try tokens.secrets?.authority
+            configuration.sourceRules = try access.rules
             return configuration
         }
     }
@@ -88,7 +90,7 @@ struct Serve: ParsableCommand {
         let notifier = try SystemdNotifier.start(
             service, systemd, choice, logger: logger, logLevel: operation.logLevel)
         let live = LiveSettings(drainSeconds: operation.drainSecs)
-        let configuration = try reconfiguration(of: service, live, limits.authority)
+        let configuration = try reconfiguration(of: service, live, limits)
         let reload = try reload(configuration, service)
         let log = serviceLog(service, logger, isMuted: hasDashboard)
         initial.report(service.outcome) { fields in
@@ -177,12 +179,12 @@ struct Serve: ParsableCommand {
 
     /// Reads the options again, from where they came from.
     private func reconfiguration(
-        of service: RelayService, _ live: LiveSettings, _ authority: TokenAuthority?
+        of service: RelayService, _ live: LiveSettings, _ configuration: RelayConfiguration
     ) throws -> Reconfiguration {
         let words = Array(CommandLine.arguments.dropFirst())
         return Reconfiguration(
             try OptionSources(commandLine: words), service: service, live: live,
-            authority: authority)
+            configuration)
     }
 
     private func metricsCompanion(

@@ -17,7 +17,7 @@ struct TokenCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp("The file with the secrets, one a line.", valueName: "file"),
-        transform: parseSecretFile)
+        transform: parseFileName)
     var secretFile: String
 
     @Option(help: ArgumentHelp("The session's id.", valueName: "uuid"), transform: parseSession)

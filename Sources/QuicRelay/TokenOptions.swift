@@ -13,7 +13,7 @@ struct TokenOptions: NamedOptions {
         help: ArgumentHelp(
             "Take registrations with a token only, made with a secret of this file, one a line.",
             valueName: "file"),
-        transform: parseSecretFile)
+        transform: parseFileName)
     var authSecretFile: String?
 
     /// The secrets, if tokens are asked for.
@@ -36,9 +36,4 @@ struct TokenOptions: NamedOptions {
             throw ConfigurationError("--\(option): \(error)", exitCode: exitCode)
         }
     }
-}
-
-func parseSecretFile(_ word: String) throws -> String {
-    guard !word.isEmpty else { throw NotAllowed(description: "must be the name of a file") }
-    return word
 }

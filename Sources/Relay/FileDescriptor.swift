@@ -22,6 +22,17 @@ struct FileDescriptor: ~Copyable, Sendable {
         _ = close(number)
     }
 
+    /// A regular file's bytes up to a limit; nothing if there is something else. A pipe, which may
+    /// have no writer, is not waited for.
+    static func regularFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8]? {
+        let file = try FileDescriptor(opening: path, O_RDONLY | O_NONBLOCK)
+        var status = stat()
+        // Sound: there is room for what is written.
+        try systemCall("stat", path) { unsafe Int(fstat(file.number, &status)) }
+        guard status.st_mode & S_IFMT == S_IFREG else { return nil }
+        return try file.readAll(path, limit: limit)
+    }
+
     /// Everything from the beginning on, up to a limit.
     func readAll(_ subject: String, limit: Int) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []

@@ -5,8 +5,10 @@ import Testing
 let numberOptions: [(name: String, least: Int, most: Int)] = [
     ("port", 0, 65_535), ("session-timeout-secs", 1, 86_400), ("peer-grace-secs", 1, 3_600),
     ("rebind-silence-secs", 1, 3_600), ("session-limit", 1, 4_000_000),
-    ("half-open-limit-per-ip", 1, 4_000_000),
-    ("registration-rate-per-ip", 1, 1_000_000),
+    ("session-limit-per-ip", 0, 4_000_000), ("session-limit-per-prefix", 0, 4_000_000),
+    ("session-age-secs", 0, 31_536_000), ("half-open-limit", 0, 4_000_000),
+    ("half-open-limit-per-ip", 1, 4_000_000), ("registration-rate", 1, 10_000_000),
+    ("registration-rate-per-ip", 1, 1_000_000), ("reply-rate", 1, 10_000_000),
     ("unvalidated-allowance-bytes", 1_472, 1_073_741_824),
     ("unvalidated-rate-bytes", 1, 1_000_000_000), ("ack-rate-per-ip", 1, 1_000_000),
     ("receive-buffer-bytes", 4_096, 1_073_741_824), ("drain-secs", 0, 86_400),

@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// A file of settings, read whole.
 public struct ConfigurationFile: Equatable, Sendable {
     /// Why a file cannot be used.
@@ -32,38 +30,14 @@ public struct ConfigurationFile: Equatable, Sendable {
     private static func bytes(of path: String) throws(Fault) -> [UInt8] {
         let bytes: [UInt8]?
         do throws(SystemError) {
-            bytes = try read(path)
+            // A pipe must not hold up a relay that reads its configuration again.
+            bytes = try FileDescriptor.regularFile(path, limit: byteLimit + 1)
         } catch {
             throw .unreadable(error.errno.description)
         }
         guard let bytes else { throw .unreadable("this is not a regular file") }
         guard bytes.count <= byteLimit else {
             throw .unreadable("this is longer than \(byteLimit) bytes")
-        }
-        return bytes
-    }
-
-    /// A regular file's bytes, of a long one some more than the limit.
-    private static func read(_ path: String) throws(SystemError) -> [UInt8]? {
-        // A pipe must not hold up a relay that reads its configuration again.
-        let number = try systemCall("open", path) {
-            // Sound: the path is read as a C string during the call.
-            unsafe Int(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK))
-        }
-        let file = FileDescriptor(number)
-        var status = stat()
-        // Sound: there is room for what is written.
-        try systemCall("stat", path) { unsafe Int(fstat(file.number, &status)) }
-        guard status.st_mode & S_IFMT == S_IFREG else { return nil }
-        var bytes: [UInt8] = []
-        var part = [UInt8](repeating: 0, count: 1 << 16)
-        while bytes.count <= byteLimit {
-            // Sound: no more is read than there is room for.
-            let count = try systemCall("read", path) {
-                unsafe Glibc.read(file.number, &part, part.count)
-            }
-            if count == 0 { break }
-            bytes += part[..<count]
         }
         return bytes
     }
