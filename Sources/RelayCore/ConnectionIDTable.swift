@@ -57,6 +57,10 @@ struct ConnectionIDTable: ~Copyable {
     /// four-byte IDs after some 400,000, but not the same one in the next.
     static let shortestStrongEvidence = 8
 
+    /// The peers of which the same ID is remembered: one more than can be told apart. All of one ID
+    /// lie in a row in the index, which somebody with many sessions would make long otherwise.
+    static let holderLimit = Addressees.limit + 1
+
     var peers: FixedStorage<KnownIDs>
     private var index: HashIndex
     /// How many IDs of each length are remembered: a short header does not tell its ID's length.
@@ -82,6 +86,9 @@ struct ConnectionIDTable: ~Copyable {
         peers[2 * session + 1] = KnownIDs()
     }
 
+    /// How many IDs are remembered, each once for each of its peers.
+    var count: Int { index.count }
+
     /// Whether a peer is known to be addressed by this ID.
     func knows(_ id: ConnectionID, of peer: PeerNumber) -> Bool {
         position(of: id.tag(hash), in: peers[peer.index]) != nil
@@ -95,11 +102,13 @@ struct ConnectionIDTable: ~Copyable {
         return peers[peer.index].given & 1 << UInt8(position) != 0
     }
 
-    /// Remembers that a peer is addressed by an ID, in place of the one learnt longest ago.
+    /// Remembers that a peer is addressed by an ID, in place of the one learnt longest ago, unless
+    /// that many others are that it tells nothing.
     mutating func learn(_ id: ConnectionID, of peer: PeerNumber, isGiven: Bool = false) {
         guard Int(id.length) >= ConnectionIDTable.shortestEvidence else { return }
         let tag = id.tag(hash)
         let known = position(of: tag, in: peers[peer.index])
+        guard known != nil || hasRoom(for: tag) else { return }
         let position = known ?? Int(peers[peer.index].next)
         if known == nil {
             forget(position, of: peer)
@@ -110,6 +119,12 @@ struct ConnectionIDTable: ~Copyable {
             lengthCounts[Int(id.length)] += 1
         }
         if isGiven { peers[peer.index].given |= 1 << UInt8(position) }
+    }
+
+    private func hasRoom(for tag: ConnectionIDTag) -> Bool {
+        var probe = index.probe(tag.hash)
+        for _ in 0..<ConnectionIDTable.holderLimit where index.next(&probe) == nil { return true }
+        return false
     }
 
     /// Forgets all IDs of a peer.

@@ -19,6 +19,8 @@ import Testing
         mutating func learn(_ id: [UInt8], of peer: Int, isGiven: Bool) {
             guard id.count >= 4 else { return }
             guard let place = known[peer].firstIndex(where: { $0.id == id }) else {
+                let holders = known.count { $0.contains { $0.id == id } }
+                if holders == 5 { return }
                 if known[peer].count == 3 { known[peer].removeFirst() }
                 known[peer].append(Known(id: id, isGiven: isGiven))
                 return
@@ -49,6 +51,24 @@ import Testing
             found[peer.index] = length
         }
         return found
+    }
+
+    /// Else each look for it, or for whatever lies behind it, would walk past all of them.
+    @Test func anIDThatManyClaimIsRememberedOfAFew() {
+        var table = ConnectionIDTable(peerLimit: 2_000, hash: Self.hash)
+        let id = [UInt8](1...8)
+        for session in 0..<1_000 { table.reset(session: session) }
+        for peer in 0..<2_000 as Range<UInt32> {
+            table.learn(Self.connectionID(id), of: PeerNumber(rawValue: peer))
+        }
+        #expect(table.count == 5)
+        let datagram = [0x40] + id + [UInt8](repeating: 0, count: 20)
+        let isOverfull = table.addressees(of: datagram.span).isOverfull
+        #expect(isOverfull)
+        table.forgetIDs(of: PeerNumber(rawValue: 0))
+        table.learn(Self.connectionID(id), of: PeerNumber(rawValue: 1_999))
+        let isKnown = table.knows(Self.connectionID(id), of: PeerNumber(rawValue: 1_999))
+        #expect(isKnown && table.count == 5)
     }
 
     /// Few IDs of few peers, many of which begin alike, so that everything meets everything.
