@@ -21,7 +21,7 @@ from couples import Stack, StartNat
 from dashboard import DashboardRelay, StartDashboard
 from nat import Nat
 from programs import aioquic_options
-from relay_process import Relay, StartRelay, why_no_relay
+from relay_process import GuardedRelay, Relay, StartRelay, why_no_relay
 from tmux import why_no_tmux
 
 Note = Callable[[str], None]
@@ -107,6 +107,24 @@ def relay(request: pytest.FixtureRequest, start_relay: StartRelay) -> Relay:
 def relay_ipv4(start_relay: StartRelay) -> Relay:
     """A relay on IPv4, whose many loopback addresses let peers live on different hosts."""
     return start_relay()
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    """The secret that a relay and tokens share."""
+    path = tmp_path / "secrets"
+    path.write_text(f"{'5f' * 32}\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def guarded(secret_file: Path, tmp_path: Path, rng: random.Random) -> Iterator[GuardedRelay]:
+    """A relay with that secret."""
+    arguments = ["--auth-secret-file", str(secret_file)]
+    relay = GuardedRelay("127.0.0.1", arguments, tmp_path / "guarded.log", rng)
+    yield relay
+    relay.stop()
 
 
 @pytest.fixture

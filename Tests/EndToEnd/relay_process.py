@@ -13,6 +13,7 @@ from pathlib import Path
 
 from peers import ACK, Address, Peer, free_ports, ping_pong, registration
 from relay_log import Event, parse, short
+from waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_BINARY = ".build/release/quic-relay"
@@ -198,6 +199,17 @@ class Relay(RelayPeers):
         raise AssertionError(
             f"the relay did not answer within {START_WALL_SECONDS} s\n{self.output()}"
         )
+
+
+class GuardedRelay(Relay):
+    """One that answers nobody without a token, so that its answer cannot tell that it is there."""
+
+    def _await_answer(self) -> None:
+        wait_until(
+            lambda: self.process.poll() is not None or self.events("listening"),
+            "the relay to listen",
+        )
+        assert self.process.poll() is None, self.output()
 
 
 # The fixture `start_relay`: extra arguments, and `host=` for the address to bind to.

@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent_process import StartAgent
 from peers import Address, Peer, free_ports
-from relay_process import Relay, neutral_environment, relay_binary
+from relay_process import GuardedRelay, neutral_environment, relay_binary
 from test_agent import LOCAL, Couple, send_until_received
 from waiting import wait_until
-
-_SECRET = "5f" * 32
-
-
-class GuardedRelay(Relay):
-    """One that answers nobody without a token, so that nobody can see by that whether it is there."""
-
-    def _await_answer(self) -> None:
-        wait_until(
-            lambda: self.process.poll() is not None or self.events("listening"), "the relay to listen"
-        )
-        assert self.process.poll() is None, self.output()
-
-
-@pytest.fixture
-def secret_file(tmp_path: Path) -> Path:
-    """The secret that relay and tokens share."""
-    path = tmp_path / "secrets"
-    path.write_text(f"{_SECRET}\n")
-    path.chmod(0o600)
-    return path
-
-
-@pytest.fixture
-def guarded(secret_file: Path, tmp_path: Path, rng: random.Random) -> Iterator[GuardedRelay]:
-    """A relay with that secret."""
-    relay = GuardedRelay(
-        LOCAL, ["--auth-secret-file", str(secret_file)], tmp_path / "relay.log", rng
-    )
-    yield relay
-    relay.stop()
-
 
 def _token(secret_file: Path, session: uuid.UUID, ttl: str = "1h") -> str:
     command = [str(relay_binary()), "token", "--secret-file", str(secret_file)]
