@@ -182,7 +182,9 @@ public struct DatagramSocket: ~Copyable, Sendable {
         try options.setUnchangedForwarding(
             family: family, isWildcard: isWildcard, isDualStack: isDualStack)
         switch name {
-        case .own(let address): boundAddress = try options.bind(to: address, family: family)
+        case .own(let address):
+            try options.setHopMark(family: family, isDualStack: isDualStack)
+            boundAddress = try options.bind(to: address, family: family)
         case .peer(let address): boundAddress = try options.connect(to: address, family: family)
         }
         let capacity = options.setCapacity(
@@ -215,6 +217,7 @@ public struct DatagramSocket: ~Copyable, Sendable {
             family == .v6 && isWildcard && options.value(SOL_IPV6, IPV6_V6ONLY) == 0
         try options.setUnchangedForwarding(
             family: family, isWildcard: isWildcard, isDualStack: isDualStack)
+        try options.setHopMark(family: family, isDualStack: isDualStack)
         let capacity = options.setCapacity(
             receiveBufferBytes: configuration.receiveBufferBytes,
             usesOffload: configuration.usesOffload)
@@ -291,6 +294,18 @@ private struct SocketOptions {
             try set(SOL_IP, IP_RECVTOS, 1, "IP_RECVTOS")
         }
         if family == .v4 && isWildcard { try set(SOL_IP, IP_PKTINFO, 1, "IP_PKTINFO") }
+    }
+
+    /// Marks what leaves as a relay's, and asks for what tells whether what comes is one's.
+    func setHopMark(family: SocketFamily, isDualStack: Bool) throws(SystemError) {
+        if family == .v6 {
+            try set(SOL_IPV6, IPV6_UNICAST_HOPS, HopMark.sent, "IPV6_UNICAST_HOPS")
+            try set(SOL_IPV6, IPV6_RECVHOPLIMIT, 1, "IPV6_RECVHOPLIMIT")
+        }
+        if family == .v4 || isDualStack {
+            try set(SOL_IP, IP_TTL, HopMark.sent, "IP_TTL")
+            try set(SOL_IP, IP_RECVTTL, 1, "IP_RECVTTL")
+        }
     }
 
     /// Sets a buffer, beyond the system's limit where we may (CAP_NET_ADMIN), and returns what it

@@ -5,11 +5,11 @@ internal import RelayCore
 /// What `recvmmsg` needs to fill a batch: a header, a name and room for control messages for each
 /// slot, set up once and pointing into the batch's own bytes.
 ///
-/// Control messages come in 88 bytes at the most: UDP_GRO 24, IP_TOS or IPV6_TCLASS 24,
-/// IPV6_PKTINFO 40 or IP_PKTINFO 32.
+/// Control messages come in 112 bytes at the most: UDP_GRO 24, IP_TOS or IPV6_TCLASS 24, IP_TTL or
+/// IPV6_HOPLIMIT 24, IPV6_PKTINFO 40 or IP_PKTINFO 32.
 @safe
 struct ReceiveBuffers: ~Copyable {
-    private static let controlWords = 16  // × 8 B = 128 B, aligned for cmsghdr
+    private static let controlWords = 20  // × 8 B = 160 B, aligned for cmsghdr
 
     // Sound: the headers point into the other three storages and into the batch's bytes. They are
     // allocated once, never move and are freed together with this value; the batch is owned here.
@@ -96,6 +96,14 @@ struct ReceiveBuffers: ~Copyable {
             case (SOL_IPV6, IPV6_TCLASS):
                 arrival.ecn = unsafe UInt8(
                     truncatingIfNeeded: value.loadUnaligned(as: Int32.self) & 3)
+            case (SOL_IP, IP_TTL):
+                arrival.isFromRelay = HopMark.isRelays(
+                    unsafe value.loadUnaligned(as: Int32.self))
+            case (SOL_IPV6, IPV6_HOPLIMIT):
+                arrival.isFromRelay = HopMark.isRelays(
+                    unsafe value.loadUnaligned(as: Int32.self))
+                // With an IPv4 packet comes IP_TTL, whatever the socket's family.
+                arrival.isForged = arrival.source.ip.isV4
             case (SOL_IPV6, IPV6_PKTINFO):
                 arrival.local = locals.number(
                     of: unsafe value.loadUnaligned(as: NetworkOrderAddress.self).ip)

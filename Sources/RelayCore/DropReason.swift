@@ -72,6 +72,11 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// The operator's lists leave that address out.
     case denied
 
+    // What would go round and round.
+    /// A relay sent it, another one or this one itself: no relay registers anywhere, so somebody
+    /// has forged a registration in its name.
+    case fromRelay
+
     /// The stable name used in metrics, logs and the control interface.
     public var name: String {
         switch self {
@@ -103,6 +108,7 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .registrationRateTotal: "registration_rate_total"
         case .replyRate: "reply_rate"
         case .denied: "denied"
+        case .fromRelay: "from_relay"
         }
     }
 }

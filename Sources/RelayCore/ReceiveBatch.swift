@@ -12,12 +12,18 @@ public struct Arrival: BitwiseCopyable, Sendable {
     public var ecn: UInt8
     /// Whether the system cut the datagram short because the slot was too small.
     public var isTruncated: Bool
+    /// Whether its hop limit says that a relay sent it.
+    public var isFromRelay: Bool
+    /// Whether its source cannot be true: an IPv4 address in an IPv6 packet (RFC 4291 §2.5.5.2 has
+    /// those for programs, not for the wire).
+    public var isForged: Bool
 
     /// Describes the contents of a slot.
     @inlinable
     public init(
         source: TransportAddress, local: LocalAddress = .any, length: Int, segmentLength: Int = 0,
-        ecn: UInt8 = 0, isTruncated: Bool = false
+        ecn: UInt8 = 0, isTruncated: Bool = false, isFromRelay: Bool = false,
+        isForged: Bool = false
     ) {
         self.source = source
         self.local = local
@@ -25,6 +31,16 @@ public struct Arrival: BitwiseCopyable, Sendable {
         self.segmentLength = UInt16(truncatingIfNeeded: segmentLength)
         self.ecn = ecn
         self.isTruncated = isTruncated
+        self.isFromRelay = isFromRelay
+        self.isForged = isForged
+    }
+
+    /// Why nobody gets what is in the slot, whoever it is from, if there is a reason.
+    @inline(__always)
+    var defect: DropReason? {
+        if isTruncated || datagramCount > ReceiveBatch.trainDatagramLimit { return .truncated }
+        if isForged { return .refusedSource }
+        return isFromRelay ? .fromRelay : nil
     }
 
     /// Whether the slot holds more than one datagram.

@@ -228,7 +228,8 @@ extension RegistrationRefusal {
             self = .limit
         case .unknownSource, .noPartner, .unvalidated, .throttled, .refusedSource, .malformed,
             .acknowledgementRate, .receiveBufferFull, .truncated, .sendBufferFull, .tooBig,
-            .unreachable, .strangerLimit, .peerLimit, .puntQueueFull, .replyRate, .denied:
+            .unreachable, .strangerLimit, .peerLimit, .puntQueueFull, .replyRate, .denied,
+            .fromRelay:
             return nil
         }
     }

@@ -17,8 +17,8 @@ extension RelayEngine {
             let arrival = batch.arrivals[slot]
             let count = arrival.datagramCount
             counters.received.add(datagrams: count, bytes: Int(arrival.length))
-            if arrival.isTruncated || count > ReceiveBatch.trainDatagramLimit {
-                counters.drop(UInt64(count), .truncated, from: arrival.source, at: now)
+            if let defect = arrival.defect {
+                counters.drop(UInt64(count), defect, from: arrival.source, at: now)
             } else {
                 pass(arrival, slot: slot, of: batch, into: &plan, at: now)
             }

@@ -39,7 +39,7 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
             .receiveBufferFull, .truncated, .strangerLimit, .peerLimit, .puntQueueFull,
             .sessionLimitPerSource, .sessionLimitPerPrefix, .registrationRateTotal, .replyRate,
-            .denied:
+            .denied, .fromRelay:
             0
         }
     }
@@ -69,7 +69,7 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
             .receiveBufferFull, .truncated, .strangerLimit, .peerLimit, .puntQueueFull,
             .sessionLimitPerSource, .sessionLimitPerPrefix, .registrationRateTotal, .replyRate,
-            .denied:
+            .denied, .fromRelay:
             assertionFailure("no peer's datagram is dropped for \(reason.name)")
         }
     }

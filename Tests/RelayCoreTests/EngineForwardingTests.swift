@@ -173,6 +173,28 @@ import Testing
     }
 
     @Test(arguments: [false, true])
+    func whatCannotHaveComeFromItsSourceGoesNowhere(isOpen: Bool) throws {
+        var relay = try TestRelay()
+        if isOpen { relay.open(id, a, b) } else { relay.pair(id, a, b) }
+        let payload = TestRelay.Incoming(source: a, bytes: [1, 2, 3], isForged: true)
+        let line = TestRelay.Incoming(
+            source: host(9), bytes: registrationLine(id), isForged: true)
+        #expect(relay.receive([payload, line]).isEmpty)
+        #expect(relay.drops(.refusedSource) == 2)
+    }
+
+    @Test(arguments: [false, true])
+    func whatARelaySentGoesNowhere(isOpen: Bool) throws {
+        var relay = try TestRelay()
+        if isOpen { relay.open(id, a, b) } else { relay.pair(id, a, b) }
+        let payload = TestRelay.Incoming(source: a, bytes: [1, 2, 3], isFromRelay: true)
+        let line = TestRelay.Incoming(
+            source: host(9), bytes: registrationLine(id), isFromRelay: true)
+        #expect(relay.receive([payload, line]).isEmpty)
+        #expect(relay.drops(.fromRelay) == 2)
+    }
+
+    @Test(arguments: [false, true])
     func aTrainOfMoreDatagramsThanASystemMakesIsDropped(isOpen: Bool) throws {
         var relay = try TestRelay()
         if isOpen { relay.open(id, a, b) } else { relay.pair(id, a, b) }

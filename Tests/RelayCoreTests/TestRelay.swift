@@ -15,6 +15,8 @@ struct TestRelay: ~Copyable {
         var ecn: UInt8 = 0
         var local = LocalAddress.any
         var isTruncated = false
+        var isFromRelay = false
+        var isForged = false
     }
 
     /// One datagram that the system took.
@@ -168,7 +170,8 @@ struct TestRelay: ~Copyable {
         batch.arrivals[slot] = Arrival(
             source: arrival.source, local: arrival.local, length: arrival.bytes.count,
             segmentLength: arrival.segmentLength, ecn: arrival.ecn,
-            isTruncated: arrival.isTruncated)
+            isTruncated: arrival.isTruncated, isFromRelay: arrival.isFromRelay,
+            isForged: arrival.isForged)
         let start = slot * ReceiveBatch.slotStride
         for index in arrival.bytes.indices {
             batch.bytes[start + index] = arrival.bytes[index]

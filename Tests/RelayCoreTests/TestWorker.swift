@@ -40,7 +40,8 @@ struct TestWorker: ~Copyable {
             batch.arrivals[slot] = Arrival(
                 source: arrival.source, local: arrival.local, length: arrival.bytes.count,
                 segmentLength: arrival.segmentLength, ecn: arrival.ecn,
-                isTruncated: arrival.isTruncated)
+                isTruncated: arrival.isTruncated, isFromRelay: arrival.isFromRelay,
+                isForged: arrival.isForged)
             for (index, byte) in arrival.bytes.enumerated() {
                 batch.bytes[slot * ReceiveBatch.slotStride + index] = byte
             }

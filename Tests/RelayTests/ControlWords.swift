@@ -54,6 +54,12 @@ struct ControlWords {
         append(SOL_IP, IP_TOS, size: 1, [UInt64(value)])
     }
 
+    /// IP_TTL or IPV6_HOPLIMIT: an int.
+    mutating func appendHopLimit(_ value: Int32, isV4: Bool) {
+        append(
+            isV4 ? SOL_IP : SOL_IPV6, isV4 ? IP_TTL : IPV6_HOPLIMIT, size: 4, [UInt64(value)])
+    }
+
     /// IPV6_TCLASS: an int.
     mutating func appendTrafficClass(_ value: UInt8) {
         append(SOL_IPV6, IPV6_TCLASS, size: 4, [UInt64(value)])

@@ -56,6 +56,26 @@ struct LoopbackTests {
         #expect(Array(received.joined()) == bytes)
     }
 
+    @Test(arguments: places)
+    func whatARelaySentGoesNowhere(relay bound: String?, peer: String) throws {
+        var relay = try EdgeRelay(on: bound)
+        let (a, b) = (try TestSocket(peer), try TestSocket(peer))
+        try relay.open(a, b)
+        let destination = try relay.loopback(for: a)
+        for hops in [HopMark.sent, 64, 128, 255] {
+            a.setHopLimit(hops)
+            a.send([1, UInt8(hops)], to: destination)
+            relay.serve(1)
+        }
+        let received = (0..<3).compactMap { _ in b.receive()?.bytes }
+        #expect(received == [[1, 64], [1, 128], [1, 255]])
+        #expect(relay.worker.engine.counters.drops(.fromRelay).datagrams == 1)
+        let isV4 = relay.boundAddress.ip.isV4
+        #expect(
+            option(relay.descriptor, isV4 ? SOL_IP : SOL_IPV6, isV4 ? IP_TTL : IPV6_UNICAST_HOPS)
+                == HopMark.sent)
+    }
+
     @Test func theRelaysOwnRepliesCarryNoECN() throws {
         var relay = try EdgeRelay(on: "127.0.0.1")
         let peer = try TestSocket("127.0.0.1")

@@ -99,6 +99,33 @@ struct ReceiveBuffersTests {
         #expect(received.arrivals.map(\.ecn) == [bits, bits])
     }
 
+    @Test(arguments: [true, false])
+    func aRelaysDatagramIsKnownByItsHopLimit(isV4: Bool) {
+        let hops: [Int32] = [0, 1, 64, 128, 159, 160, 185, 200, 201, 215, 255]
+        let received = arrivals(
+            hops.map { hops in
+                var message = ScriptedRelay.message([1], from: source)
+                message.control.appendHopLimit(hops, isV4: isV4)
+                return message
+            })
+        let marked = zip(hops, received.arrivals).filter { $0.1.isFromRelay }.map { $0.0 }
+        #expect(marked == [160, 185, 200])
+    }
+
+    /// `::ffff:192.0.2.1` in an IPv6 packet would be whoever has 192.0.2.1.
+    @Test func anIPv4SourceInAnIPv6PacketIsForged() throws {
+        let v6 = TransportAddress(ip: try #require(IPAddress("2001:db8::7")), port: 5_555)
+        let v4 = TransportAddress(ip: IPAddress(v4: 0xc000_0201), port: 5_555)
+        let received = arrivals(
+            [(v4, true), (v4, false), (v6, false)].map { address, isV4 in
+                let name = SocketAddress(address, family: .v6)
+                var message = RawMessage(name: name, bytes: [1])
+                message.control.appendHopLimit(64, isV4: isV4)
+                return message
+            })
+        #expect(received.arrivals.map(\.isForged) == [false, true, false])
+    }
+
     @Test func aTrainsDatagramLengthIsRead() {
         let lengths = [1, 2, 1_200, 65_535]
         let received = arrivals(
@@ -124,16 +151,17 @@ struct ReceiveBuffersTests {
         let ip = try #require(IPAddress("2001:db8::9"))
         let appenders: [(inout ControlWords) -> Void] = [
             { $0.appendTrain(segmentLength: 1_200) }, { $0.appendTrafficClass(1) },
-            { $0.appendDestination(ip) },
+            { $0.appendDestination(ip) }, { $0.appendHopLimit(200, isV4: false) },
             // SO_TIMESTAMP, which nobody asked for.
             { $0.append(SOL_SOCKET, 29, size: 16, [1, 2]) },
         ]
-        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+        for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [1, 4, 0, 2, 3], [3, 2, 0, 4, 1]] {
             var message = ScriptedRelay.message([1], from: source)
             for index in order { appenders[index](&message.control) }
             let received = arrivals([message])
             #expect(received.arrivals.map(\.segmentLength) == [1_200])
             #expect(received.arrivals.map(\.ecn) == [1])
+            #expect(received.arrivals.map(\.isFromRelay) == [true])
             #expect(received.locals == [ip])
         }
     }
@@ -142,6 +170,7 @@ struct ReceiveBuffersTests {
         var calls = ScriptedCalls()
         var full = ScriptedRelay.message([1, 2, 3], from: source, segmentLength: 2)
         full.control.appendTypeOfService(3)
+        full.control.appendHopLimit(200, isV4: true)
         full.control.appendDestination(v4: 0x7f00_0001)
         full.flags = Int32(MSG_TRUNC)
         calls.receives = [
@@ -152,7 +181,7 @@ struct ReceiveBuffersTests {
         _ = buffers.receive(from: &calls, waits: true)
         let arrival = buffers.batch.arrivals[0]
         #expect(arrival.length == 1 && arrival.segmentLength == 0 && arrival.ecn == 0)
-        #expect(arrival.local == .any && !arrival.isTruncated)
+        #expect(arrival.local == .any && !arrival.isTruncated && !arrival.isFromRelay)
     }
 
     @Test func aDatagramThatWasCutIsDroppedAndCounted() throws {

@@ -78,6 +78,15 @@ final class TestSocket: Sendable {
         }
     }
 
+    /// Lets what it sends begin with so many hops.
+    func setHopLimit(_ hops: Int32) {
+        if family == .v4 {
+            setOption(descriptor, SOL_IP, IP_TTL, hops)
+        } else {
+            setOption(descriptor, SOL_IPV6, IPV6_UNICAST_HOPS, hops)
+        }
+    }
+
     /// Throws away what is there.
     func drain() {
         while receive(waits: false) != nil {}

@@ -73,9 +73,8 @@ public struct ForwarderReplica: ~Copyable, Sendable {
         self.room = room
         for slot in 0..<batch.count {
             let arrival = batch.arrivals[slot]
-            let count = arrival.datagramCount
-            if arrival.isTruncated || count > ReceiveBatch.trainDatagramLimit {
-                drop(arrival, .truncated, at: now)
+            if let defect = arrival.defect {
+                drop(arrival, defect, at: now)
                 continue
             }
             switch forwarder.forward(arrival, slot: slot, of: batch, into: &plan, at: now) {

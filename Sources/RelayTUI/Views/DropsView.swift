@@ -104,6 +104,7 @@ nonisolated extension DropReason {
         case .registrationRateTotal: "too many new registrations, from all IPs together"
         case .replyRate: "too many answers, to all IPs together"
         case .denied: "an address that --deny or --allow leaves out"
+        case .fromRelay: "another relay sent it, which would make a circle"
         }
     }
 }
