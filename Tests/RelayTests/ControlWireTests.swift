@@ -26,6 +26,16 @@ struct ControlWireTests {
         return text
     }
 
+    @Test(arguments: [
+        (#""plain: é — \\n \\u001b \u00e9 \u00a0 \" \/""#, true), (#""\u001b[2J""#, false),
+        (#""\u009b""#, false), (#""\u007F""#, false), (#""\n""#, false), (#""\\\t""#, false),
+        ("\"\u{9b}\"", false), ("\"\u{7f}\"", false), ("\"\u{a0}\"", true),
+    ])
+    func aLineWithControlCharactersSaysNothing(json: String, isTaken: Bool) {
+        let value = coding.value(String.self, of: Array(json.utf8))
+        #expect((value != nil) == isTaken)
+    }
+
     @Test func randomSessionsComeBackWhole() throws {
         var random = SplitMix64(seed: ControlWireTests.seed)
         for round in 0..<500 {
