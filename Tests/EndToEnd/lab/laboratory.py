@@ -57,6 +57,11 @@ class LabRelay:
             self._process.wait()
             raise
 
+    @property
+    def process_id(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     def output(self) -> str:
         """What it printed so far."""
         return self.log.read_text(errors="replace")
