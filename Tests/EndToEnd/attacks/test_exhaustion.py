@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from attacks.hostile import RELAY, Hostile, StartLabRelay, elsewhere
 from conftest import Note
 from peers import ACK, Peer, exchange, ping_pong, registration
+from relay_process import StartRelay
 from test_version_two import keyed
 from waiting import wait_until
 
@@ -174,3 +176,32 @@ def test_a_third_party_keeps_no_place_by_its_own_refusals(
 
     wait_until(ended, "the session to end while somebody else tries to get in")
     relay.stop()
+
+
+def test_pairs_hold_the_table_for_as_long_as_both_sides_pay_for_it(
+    start_relay: StartRelay,
+) -> None:
+    """A paired session makes room for nobody: a trickle from both of its peers keeps its place."""
+    relay = start_relay("--session-limit", "20", "--session-timeout-secs", "2")
+    pairs = [relay.pair("127.0.0.2", "127.0.0.3") for _ in range(20)]
+    newcomer, session = relay.peer("127.0.0.9"), relay.new_session()
+
+    def trickle(sides: int) -> None:
+        for pair in pairs:
+            for peer in pair[:sides]:
+                peer.send(b"trickle")
+
+    until = time.monotonic() + 3 * 2
+    while time.monotonic() < until:
+        trickle(sides=2)
+        newcomer.send(registration(session))
+        newcomer.expect_silence(0.1)
+
+    def gets_in() -> bool:
+        trickle(sides=1)
+        newcomer.send(registration(session))
+        return ACK in newcomer.receive_all(0.1)
+
+    wait_until(gets_in, "room, as one side of each pair is silent")
+    relay.stop()
+    assert int(relay.summary()["dropped_session_limit"]) > 0
