@@ -134,11 +134,14 @@ private func withHeader(of message: inout RawMessage, _ call: (inout msghdr) -> 
 }
 
 extension MessageHeaders {
-    /// Whether the system could write a whole name, 64 KiB and 128 bytes of control messages.
+    /// The room that a slot has for control messages.
+    private var controlBytes: Int { 160 }
+
+    /// Whether the system could write a whole name, 64 KiB and all control messages that come.
     func isReadyToReceive(_ index: Int) -> Bool {
         let header = unsafe base[index].msg_hdr
         return unsafe header.msg_namelen == socklen_t(MemoryLayout<SocketAddress>.size)
-            && header.msg_controllen == 128 && header.msg_iovlen == 1
+            && header.msg_controllen == controlBytes && header.msg_iovlen == 1
             && header.msg_iov.pointee.iov_len == ReceiveBatch.slotBytes
     }
 
@@ -151,7 +154,7 @@ extension MessageHeaders {
         let vector = unsafe header.pointee.msg_hdr.msg_iov.pointee
         unsafe copy(message.bytes, to: vector.iov_base, limit: vector.iov_len)
         let words = message.control.words
-        unsafe copy(words, to: header.pointee.msg_hdr.msg_control, limit: 128)
+        unsafe copy(words, to: header.pointee.msg_hdr.msg_control, limit: controlBytes)
         unsafe header.pointee.msg_hdr.msg_controllen = 8 * words.count
         unsafe header.pointee.msg_hdr.msg_flags = message.flags
         unsafe header.pointee.msg_len = UInt32(message.bytes.count)
