@@ -74,7 +74,7 @@ struct SlotRules {
         }
     }
 
-    /// Whether a newcomer on the IP of `peer` is not `peer`: it registers from where that was before
+    /// Whether a newcomer on the IP of `peer` is another: it registers from where that was before
     /// it registered elsewhere, and not as something that was late. Then two are alive on this IP.
     /// They would take one place from each other for ever while nobody is in the other one, as when
     /// the address of a NAT changes that both are behind.

@@ -28,7 +28,7 @@ import Testing
         #expect(relay.row(id)?.rebinds == 1)
     }
 
-    /// Each of two peers behind one NAT registers once a second, and then the NAT's address changes.
+    /// Two peers behind one NAT register once a second each, and then the NAT's address changes.
     @Test func bothPeersFollowTheAddressOfTheirNAT() throws {
         var relay = try TestRelay()
         relay.open(id, host(1, port: 6_001), host(1, port: 6_002))

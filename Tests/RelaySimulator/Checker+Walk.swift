@@ -242,8 +242,8 @@ extension Checker {
         answer(to, at: place, &walk)
     }
 
-    /// Rule 3c: the peer of a place is no longer alive, and the newcomer comes from elsewhere or is,
-    /// by 3a, another than the peer that was there.
+    /// Rule 3c: the peer of a place is no longer alive, and the newcomer comes from elsewhere, or
+    /// is, by 3a, another than the peer that was there.
     private mutating func replace(
         _ place: Ledger.Place, from: TransportAddress, by source: TransportAddress,
         _ walk: inout Walk
