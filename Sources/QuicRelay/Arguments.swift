@@ -58,25 +58,6 @@ func parseLogFormat(_ word: String) throws -> LogFormat {
     return format
 }
 
-/// Reads a number of bytes, with a unit or without: k, M, G, T are powers of 1,000, and Ki, Mi, Gi,
-/// Ti powers of 1,024.
-func parseVolume(_ word: String, _ setting: Setting) throws -> Int {
-    let units = [
-        "": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000,
-        "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
-    ]
-    let digits = word.prefix { $0.isASCII && $0.isNumber }
-    guard let number = Int(digits), let factor = units[String(word.dropFirst(digits.count))],
-        case let (value, isTooLarge) = number.multipliedReportingOverflow(by: factor),
-        !isTooLarge, setting.range.contains(value)
-    else {
-        throw NotAllowed(
-            description: "must be a number of bytes from 1M to 1000000T, such as 500G or 2Ti"
-                + " (k, M, G, T: powers of 1000; Ki, Mi, Gi, Ti: powers of 1024)")
-    }
-    return value
-}
-
 /// Reads the name of a file, which is looked at when it is needed.
 func parseFileName(_ word: String) throws -> String {
     guard !word.isEmpty else { throw NotAllowed(description: "must be the name of a file") }

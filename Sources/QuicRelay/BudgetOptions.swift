@@ -11,9 +11,8 @@ struct BudgetOptions: NamedOptions {
     static let liveOptions = valueOptions
 
     @Option(
-        help: ArgumentHelp(
-            stringLiteral: Setting.monthlyBudget.summary),
-        transform: { try parseVolume($0, Setting.monthlyBudget) })
+        help: ArgumentHelp(stringLiteral: Setting.monthlyBudget.summary),
+        transform: { try Setting.monthlyBudget.size($0) })
     var monthlyBudgetBytes: Int?
 
     @Option(

@@ -128,5 +128,5 @@ struct LimitOptions: NamedOptions {
 
 /// Reads a number of bytes as a budget's, or that there is none.
 private func parseSessionBytes(_ word: String) throws -> Int {
-    ["0", "off"].contains(word) ? 0 : try parseVolume(word, Setting.sessionBytes)
+    ["0", "off"].contains(word) ? 0 : try Setting.sessionBytes.size(word)
 }

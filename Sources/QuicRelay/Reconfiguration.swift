@@ -98,7 +98,8 @@ final class Reconfiguration: Sendable {
         if changed.contains("log-level") {
             _ = service.submit(.setLogLevel(serve.operation.logLevel))
         }
-        let ofEngine = LimitOptions.liveOptions + BudgetOptions.liveOptions
+        let ofEngine =
+            LimitOptions.liveOptions + BudgetOptions.liveOptions + BandwidthOptions.liveOptions
         if hasNewContents || changed.contains(where: ofEngine.contains) {
             _ = service.submit(.reconfigure(configuration))
         }

@@ -29,12 +29,13 @@ struct Serve: ParsableCommand {
     @OptionGroup var state: StateOptions
     @OptionGroup var records: RecordsOptions
     @OptionGroup var volume: BudgetOptions
+    @OptionGroup var bandwidth: BandwidthOptions
 
     /// Every group of options, in the order in which the help shows them.
     static let optionGroups: [any NamedOptions.Type] = [
         ConfigurationOptions.self, NetworkOptions.self, LimitOptions.self, AccessOptions.self,
         TokenOptions.self, OperationOptions.self, MetricsOptions.self, ControlOptions.self,
-        StateOptions.self, RecordsOptions.self, BudgetOptions.self,
+        StateOptions.self, RecordsOptions.self, BudgetOptions.self, BandwidthOptions.self,
     ]
 
     func run() throws {
@@ -61,6 +62,7 @@ struct Serve: ParsableCommand {
         get throws {
             var configuration = try limits.configuration
             configuration.budget = try volume.budget
+            configuration.bandwidth = try bandwidth.limits
             configuration.authority = try tokens.secrets?.authority
             configuration.sourceRules = try access.rules
             return configuration

@@ -346,7 +346,7 @@ public final class RelayService: Sendable {
             calls: beginning.calls, family: family, address: socket.address,
             usesOffload: socket.canSegment, engine: beginning.engine, lines: crew.lines,
             bell: crew.bell, locals: LocalAddresses(book), queues: CrewQueues(crew.descriptors),
-            filtersOverload: beginning.filtersOverload)
+            board: crew.board, filtersOverload: beginning.filtersOverload)
         var loop = RelayLoop(mailbox, exchange, books)
         if loop.begin(&desk.engine) {
             crew.give(.forward)

@@ -77,6 +77,12 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// has forged a registration in its name.
     case fromRelay
 
+    // What the limits of bandwidth have no room for.
+    /// Its direction of the session had its rate.
+    case sessionRate
+    /// The relay sends as much as it may, and its direction of the session had its part of that.
+    case totalRate
+
     /// The stable name used in metrics, logs and the control interface.
     public var name: String {
         switch self {
@@ -109,6 +115,8 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .replyRate: "reply_rate"
         case .denied: "denied"
         case .fromRelay: "from_relay"
+        case .sessionRate: "session_rate"
+        case .totalRate: "total_rate"
         }
     }
 }

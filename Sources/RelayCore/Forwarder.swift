@@ -33,6 +33,18 @@ public enum Side: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     public var other: Side { self == .a ? .b : .a }
 }
 
+/// How a session's datagrams pass the forwarder.
+enum Gate: UInt8, BitwiseCopyable {
+    /// Not without the engine.
+    case closed
+    /// All of them.
+    case open
+    /// As many as the limits of bandwidth allow.
+    case metered
+    /// As many as the budget allows, too.
+    case throttled
+}
+
 /// What the data path knows about a peer: where it is, and what came from it.
 ///
 /// 64 bytes, one cache line, beside its partner's.
@@ -44,7 +56,7 @@ struct ForwardingEntry: BitwiseCopyable, RunTarget {
     /// The peer's latest run in the plan being made.
     var run: UInt16 = 0
     /// Whether datagrams from this peer may pass without asking the engine.
-    var isOpen = false
+    var gate = Gate.closed
     /// Which of all bindings ever made this is.
     var binding: UInt32 = 0
     /// When the last datagram came from this peer that was no registration; `origin` for never.
@@ -57,6 +69,10 @@ struct ForwardingEntry: BitwiseCopyable, RunTarget {
 }
 
 extension ForwardingEntry {
+    /// Whether datagrams from this peer may pass without asking the engine.
+    @inline(__always)
+    var isOpen: Bool { gate != .closed }
+
     /// Counts what this peer sends to our address `local`, and says since when its partner had been
     /// waiting for that.
     @inline(__always)
@@ -88,6 +104,8 @@ enum Passage {
     case forwarded
     /// It was, and its header deserves a closer look.
     case remarkable
+    /// Its session is metered, and part of it or all was dropped: see `Forwarder.cut`.
+    case cut
 }
 
 /// The data plane: an exact-match table from source address to partner.
@@ -100,6 +118,12 @@ struct Forwarder: ~Copyable {
     private(set) var entries: FixedStorage<ForwardingEntry>
     /// What is seen of each peer's datagrams.
     var sights: FixedStorage<PeerSight>
+    /// When each of them was silent although its partner was sending.
+    var gaps: FixedStorage<PeerGaps>
+    /// What metered sessions are held to.
+    var meter = Meter()
+    /// What was dropped of the slot that was cut last.
+    private(set) var cut = Cut(passed: 0)
     /// When the peer whose slot was forwarded last had been heard before.
     private(set) var previouslyHeard = Instant.origin
     private let hash: KeyedHash
@@ -109,9 +133,11 @@ struct Forwarder: ~Copyable {
     /// A side that was silent for so long while the other one was sending had a gap.
     static let gapNanoseconds = 100 * Nanoseconds.perMillisecond
 
-    /// 2 × 64 B and, in the index, 16 to 32 B for each peer.
+    /// 2 × 64 + 16 B and, in the index, 16 to 32 B for each peer.
     static func byteCount(peerLimit: Int) -> Int {
-        peerLimit * (MemoryLayout<ForwardingEntry>.stride + MemoryLayout<PeerSight>.stride)
+        peerLimit
+            * (MemoryLayout<ForwardingEntry>.stride + MemoryLayout<PeerSight>.stride
+                + MemoryLayout<PeerGaps>.stride)
             + HashIndex.byteCount(limit: peerLimit)
     }
 
@@ -120,6 +146,7 @@ struct Forwarder: ~Copyable {
         // Sound: a session's two entries are reset when its place is first given out.
         unsafe entries = FixedStorage(uninitializedCount: peerLimit)
         unsafe sights = FixedStorage(uninitializedCount: peerLimit)
+        unsafe gaps = FixedStorage(uninitializedCount: peerLimit)
         self.hash = hash
     }
 
@@ -131,23 +158,67 @@ struct Forwarder: ~Copyable {
         _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch,
         into plan: inout TransmitPlan, at now: Instant
     ) -> Passage {
-        guard let peer = peer(at: arrival.source), entries[peer.index].isOpen,
+        guard let peer = peer(at: arrival.source), entries[peer.index].gate != .closed,
             !mayHoldControl(arrival, slot: slot, of: batch)
         else { return .punted }
-        let count = arrival.datagramCount
-        let length = Int(arrival.length)
-        let portion = TransmitPlan.Portion(
-            slot: slot, offset: 0, length: length,
-            segmentLength: count == 1 ? length : Int(arrival.segmentLength),
-            datagramCount: count, ecn: arrival.ecn)
+        guard entries[peer.index].gate == .open else {
+            return meter(arrival, slot: slot, of: batch, from: peer, into: &plan, at: now)
+        }
+        return pass(arrival, slot: slot, of: batch, from: peer, into: &plan, at: now)
+    }
+
+    /// Plans a slot of a peer for its partner.
+    @inline(__always)
+    private mutating func pass(
+        _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch, from peer: PeerNumber,
+        into plan: inout TransmitPlan, at now: Instant
+    ) -> Passage {
+        let portion = TransmitPlan.Portion(arrival, slot: slot)
         previouslyHeard = entries[peer.index].lastHeard
         let awaitedSince = entries[peer.index].send(portion, to: arrival.local, at: now)
         let partnerHeard = entries[peer.partner.index].await(at: now)
         plan.append(portion, to: peer.partner, entry: &entries[peer.partner.index])
         noteAnswer(of: peer, awaitedSince: awaitedSince, partnerHeard: partnerHeard, at: now)
         let isRemarkable = sights[peer.index].observe(
-            arrival, slot: slot, count: count, of: batch)
+            arrival, slot: slot, count: portion.datagramCount, of: batch)
         return isRemarkable ? .remarkable : .forwarded
+    }
+
+    /// Plans as much of a slot as the rates of its session allow.
+    @inline(never)
+    private mutating func meter(
+        _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch, from peer: PeerNumber,
+        into plan: inout TransmitPlan, at now: Instant
+    ) -> Passage {
+        let portion = TransmitPlan.Portion(arrival, slot: slot)
+        cut = admit(
+            portion, from: peer, isThrottled: entries[peer.index].gate == .throttled, at: now)
+        guard !cut.isWhole else {
+            return pass(arrival, slot: slot, of: batch, from: peer, into: &plan, at: now)
+        }
+        guard cut.passed > 0 else {
+            // It has spoken all the same.
+            heard(from: peer, on: arrival.local, at: now)
+            entries[peer.index].awaitedSince = .origin
+            return .cut
+        }
+        cut.arrival = arrival
+        cut.arrival.length = UInt32(portion.payloadBytes(cut.passed))
+        let passage = pass(
+            cut.arrival, slot: slot, of: batch, from: peer, into: &plan, at: now)
+        cut.isRemarkable = passage == .remarkable
+        return .cut
+    }
+
+    /// Takes what may pass of a peer's datagrams from its session's rates.
+    mutating func admit(
+        _ portion: TransmitPlan.Portion, from peer: PeerNumber, isThrottled: Bool, at now: Instant
+    ) -> Cut {
+        var cut = meter.admit(
+            portion, headers: entries[peer.partner.index].address.ip.headerByteCount,
+            isThrottled: isThrottled, from: &sights[peer.index].buckets, at: now)
+        cut.peer = peer
+        return cut
     }
 
     /// The peer that is bound to this address.
@@ -177,7 +248,7 @@ struct Forwarder: ~Copyable {
         if partnerHeard.nanoseconds &- awaitedSince.nanoseconds >= Forwarder.gapNanoseconds,
             awaitedSince != .origin, partnerHeard > awaitedSince
         {
-            sights[peer.index].noteGap(nanoseconds: now.nanoseconds(since: awaitedSince), at: now)
+            gaps[peer.index].note(nanoseconds: now.nanoseconds(since: awaitedSince), at: now)
         }
     }
 
@@ -240,6 +311,14 @@ struct Forwarder: ~Copyable {
         entries[2 * session + 1] = ForwardingEntry()
         sights[2 * session] = PeerSight()
         sights[2 * session + 1] = PeerSight()
+        gaps[2 * session] = PeerGaps()
+        gaps[2 * session + 1] = PeerGaps()
+    }
+
+    /// Forgets what was seen of a peer.
+    mutating func forgetSight(of peer: PeerNumber) {
+        sights[peer.index].forget()
+        gaps[peer.index] = PeerGaps()
     }
 
     /// Binds a free place to an address that no peer has.
@@ -269,7 +348,7 @@ struct Forwarder: ~Copyable {
     mutating func unbind(_ peer: PeerNumber) {
         addresses.remove(peer.index, hash: hash(entries[peer.index].address))
         entries[peer.index].address = .none
-        entries[peer.index].isOpen = false
+        entries[peer.index].gate = .closed
     }
 
     /// Lets a peer that was bound anew keep what was noted at its former address.
@@ -293,9 +372,9 @@ struct Forwarder: ~Copyable {
     }
 
     /// Lets a session's datagrams pass without asking the engine, or stops that.
-    mutating func setOpen(_ isOpen: Bool, session: Int) {
-        entries[2 * session].isOpen = isOpen
-        entries[2 * session + 1].isOpen = isOpen
+    mutating func setGate(_ gate: Gate, session: Int) {
+        entries[2 * session].gate = gate
+        entries[2 * session + 1].gate = gate
     }
 
     /// Counts what the engine forwarded itself from `peer`, and plans it for its partner.

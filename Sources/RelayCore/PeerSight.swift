@@ -77,18 +77,14 @@ struct PeerSight: BitwiseCopyable {
     private var destinationMask: UInt64 = 0
     /// Datagrams that came in trains.
     private(set) var trainDatagrams: UInt64 = 0
-    /// When the last gap ended.
-    private(set) var lastGapAt = Instant.origin
+    /// What it may still send, while its session is metered.
+    var buckets = MeterBuckets()
     /// Limits how fast the IDs that its partner is addressed by are learnt.
     var learning = TokenBucket()
     /// Trains that the system delivered in one piece.
     private(set) var trains: UInt32 = 0
     /// Datagrams that came with the CE mark.
     private(set) var congestionMarks: UInt32 = 0
-    /// The longest gap, in microseconds.
-    private(set) var longestGapMicroseconds: UInt32 = 0
-    /// How many gaps there were.
-    private(set) var gaps: UInt32 = 0
     /// The form and spin bits of the last first byte, as far as they matter, and its ECN bits.
     private var form: UInt8 = PeerSight.neverMatches
     private var formMask: UInt8 = PeerSight.formBits
@@ -192,12 +188,43 @@ struct PeerSight: BitwiseCopyable {
         destination = 0
     }
 
-    /// Notes that this peer was silent while its partner was sending.
-    mutating func noteGap(nanoseconds: UInt64, at now: Instant) {
-        gaps &+= 1
-        lastGapAt = now
+    /// Forgets what was seen of a peer, but not what it has sent lately.
+    mutating func forget() {
+        let buckets = buckets
+        self = PeerSight()
+        self.buckets = buckets
+    }
+}
+
+/// When a peer was silent although its partner was sending.
+struct PeerGaps: BitwiseCopyable {
+    /// When the last gap ended.
+    private(set) var lastAt = Instant.origin
+    /// The longest one, in microseconds.
+    private(set) var longestMicroseconds: UInt32 = 0
+    /// How many there were.
+    private(set) var count: UInt32 = 0
+
+    /// Notes another one.
+    mutating func note(nanoseconds: UInt64, at now: Instant) {
+        count &+= 1
+        lastAt = now
         let microseconds = UInt32(clamping: nanoseconds / Nanoseconds.perMicrosecond)
-        longestGapMicroseconds = max(longestGapMicroseconds, microseconds)
+        longestMicroseconds = max(longestMicroseconds, microseconds)
+    }
+}
+
+extension PeerGaps {
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(lastAt)
+        writer.write(longestMicroseconds)
+        writer.write(count)
+    }
+
+    init(from reader: inout CheckpointReader) {
+        lastAt = reader.readInstant()
+        longestMicroseconds = reader.read()
+        count = reader.read()
     }
 }
 
@@ -275,11 +302,8 @@ extension PeerSight {
 extension PeerSight {
     func write(to writer: inout CheckpointWriter) {
         writer.write(trainDatagrams)
-        writer.write(lastGapAt)
         writer.write(trains)
         writer.write(congestionMarks)
-        writer.write(longestGapMicroseconds)
-        writer.write(gaps)
         writer.write(destinationLength)
         writer.write(phase.rawValue)
         writer.write(ecn.rawValue)
@@ -291,11 +315,8 @@ extension PeerSight {
     /// next datagram gets a closer look.
     init?(from reader: inout CheckpointReader) {
         trainDatagrams = reader.read()
-        lastGapAt = reader.readInstant()
         trains = reader.read()
         congestionMarks = reader.read()
-        longestGapMicroseconds = reader.read()
-        gaps = reader.read()
         let length = Int(reader.read(as: UInt8.self))
         let phase = QUICPhase(rawValue: reader.read())
         ecn = ECNCodepoints(rawValue: reader.read())

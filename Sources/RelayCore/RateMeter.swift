@@ -51,10 +51,12 @@ struct RateMeter: BitwiseCopyable, Sendable {
         startedAt = now
     }
 
-    /// Takes the present total, which never falls, into the averages.
-    mutating func sample(total: UInt64, at now: Instant) {
+    /// Takes the present total, which never falls, into the averages. Returns the rate since the
+    /// last time.
+    @discardableResult
+    mutating func sample(total: UInt64, at now: Instant) -> Float {
         let elapsed = Float(now.nanoseconds(since: sampledAt)) / Float(Nanoseconds.perSecond)
-        guard elapsed > 0 else { return }
+        guard elapsed > 0 else { return 0 }
         let age = Float(now.nanoseconds(since: startedAt)) / Float(Nanoseconds.perSecond)
         let rate = Float(total &- self.total) / elapsed
         self.total = total
@@ -62,6 +64,7 @@ struct RateMeter: BitwiseCopyable, Sendable {
         update(&rates.twoSeconds, .twoSeconds, rate: rate, elapsed: elapsed, age: age)
         update(&rates.tenSeconds, .tenSeconds, rate: rate, elapsed: elapsed, age: age)
         update(&rates.oneMinute, .oneMinute, rate: rate, elapsed: elapsed, age: age)
+        return rate
     }
 
     private func update(

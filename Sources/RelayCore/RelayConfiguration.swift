@@ -132,6 +132,8 @@ public struct RelayConfiguration: Sendable, Equatable {
     public let rebindPolicy: RebindPolicy
     /// What may be sent in a month, if that is limited.
     public var budget: VolumeBudget?
+    /// What may be sent in a second, if that is limited.
+    public var bandwidth = BandwidthLimits.none
     /// Who decides whether a token is good; without one nobody needs any.
     public var authority: TokenAuthority?
     /// Whether only a connection ID or a cookie that it was sent shows that an address receives.

@@ -66,21 +66,4 @@ extension RelayEngine {
         let sent = counters.egressBytes - budget.countedBytes
         return ledger.spentBytes &+ sent >= limits.bytes ? limits.action : nil
     }
-
-    /// Lets a session have full speed once the budget does not ask for less any more.
-    mutating func reviewThrottle(of session: Int) {
-        guard sessions.records[session].isThrottled, dueBudgetAction != .throttleNew else { return }
-        sessions.records[session].isThrottled = false
-        updateOpenness(of: session)
-    }
-
-    /// Takes a datagram of `peer` from what its throttled session may send this second.
-    mutating func passesThrottle(_ bytes: Int, from peer: PeerNumber, at now: Instant) -> Bool {
-        guard sessions.records[peer.session].isThrottled, let limits = configuration.budget else {
-            return true
-        }
-        let headers = forwarder.entries[peer.partner.index].address.ip.headerByteCount
-        return peers[peer.index].throttle.take(
-            UInt64(bytes + headers), under: limits.throttle, at: now)
-    }
 }

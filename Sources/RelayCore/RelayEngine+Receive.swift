@@ -13,6 +13,7 @@ extension RelayEngine {
         _ batch: borrowing ReceiveBatch, into plan: inout TransmitPlan, at now: Instant
     ) {
         plan.begin()
+        drawTotal(for: batch, at: now)
         for slot in 0..<batch.count {
             let arrival = batch.arrivals[slot]
             let count = arrival.datagramCount
@@ -35,6 +36,10 @@ extension RelayEngine {
         case .forwarded: break
         case .remarkable: look(arrival, slot: slot, of: batch, at: now)
         case .punted: receivePunt(arrival, slot: slot, of: batch, into: &plan, at: now)
+        case .cut:
+            let cut = forwarder.cut
+            note(cut, from: arrival.source, at: now)
+            if cut.isRemarkable { look(cut.arrival, slot: slot, of: batch, at: now) }
         }
     }
 
@@ -174,8 +179,8 @@ extension RelayEngine {
             reason = .evicted
         } else if address(of: peer.partner) == nil {
             reason = .noPartner
-        } else if !passesThrottle(portion.length, from: peer, at: now) {
-            reason = .throttled
+        } else if let refusal = refusal(portion, from: peer, at: now) {
+            return .drop(refusal)
         } else if !mayForward(portion.length, to: peer.partner, at: now) {
             reason = .unvalidated
         } else {
@@ -184,6 +189,20 @@ extension RelayEngine {
         }
         sessions.records[peer.session].drops.add(1, reason)
         return .drop(reason)
+    }
+
+    /// Which rate holds back a datagram of `peer`, if one does; that is noted.
+    private mutating func refusal(
+        _ portion: TransmitPlan.Portion, from peer: PeerNumber, at now: Instant
+    ) -> DropReason? {
+        let isThrottled = sessions.records[peer.session].isThrottled
+        guard isThrottled || configuration.bandwidth != .none else { return nil }
+        let cut = forwarder.admit(portion, from: peer, isThrottled: isThrottled, at: now)
+        if cut.isWhole { return nil }
+        var tally = HeldBackTally()
+        tally.add(cut)
+        noteHeldBack(tally, from: peer, at: now)
+        return cut.rate.datagrams > 0 ? cut.rateReason : .totalRate
     }
 
     /// Takes `bytes` from the allowances of an address that has not shown that it receives: its own

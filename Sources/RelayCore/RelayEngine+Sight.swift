@@ -298,7 +298,7 @@ extension RelayEngine {
         sights[session].worstAfterSeconds = former.worstAfterSeconds
         for side in Side.allCases {
             let peer = PeerNumber(session: session, side: side)
-            forwarder.sights[peer.index] = PeerSight()
+            forwarder.forgetSight(of: peer)
             connectionIDs.forgetIDs(of: peer)
             if address(of: peer) != nil { peers[peer.index].recognition = Recognition() }
         }

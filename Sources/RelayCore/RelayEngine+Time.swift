@@ -19,6 +19,8 @@ struct Sweep: BitwiseCopyable {
     fileprivate var liveSessions = 0
     /// The diagnoses of the sessions that this pass has seen.
     fileprivate var diagnoses = DiagnosisTally()
+    /// What the sessions that this pass has seen send of the total.
+    var parts = PartTally()
     /// Whether this pass began before the drain did: then it has not seen every session.
     fileprivate var isOlderThanDrain = false
     /// For how many passes yet, this one included, it is asked whether the relay has still to do
@@ -113,7 +115,7 @@ extension RelayEngine {
             {
                 sweep.liveSessions += 1
             }
-            reviewThrottle(of: session)
+            reviewRates(of: session)
             sampleRates(of: a, at: now)
             sampleRates(of: a.partner, at: now)
             diagnose(session, at: now)
@@ -150,8 +152,9 @@ extension RelayEngine {
     private mutating func sampleRates(of peer: PeerNumber, at now: Instant) {
         guard address(of: peer) != nil else { return }
         let forwarded = forwarder.entries[peer.index].forwarded
-        peers[peer.index].bits.sample(total: forwarded.bytes &* 8, at: now)
-        peers[peer.index].datagrams.sample(total: forwarded.datagrams, at: now)
+        let bits = peers[peer.index].bits.sample(total: forwarded.bytes &* 8, at: now)
+        let datagrams = peers[peer.index].datagrams.sample(total: forwarded.datagrams, at: now)
+        tallyPart(of: peer, bits: bits, datagrams: datagrams, at: now)
     }
 
     private mutating func finishPass(at now: Instant) {
@@ -162,6 +165,7 @@ extension RelayEngine {
             state = .drained
             log.record(.drained, at: now)
         }
+        renewParts()
         diagnoses = sweep.diagnoses
         sweep.diagnoses = DiagnosisTally()
         sweep.isOlderThanDrain = false
@@ -187,16 +191,17 @@ extension RelayEngine {
             logLevel = level
             log.record(.logLevelChanged(from: former, to: level), at: now)
         case .reconfigure(let new):
-            // Nothing is derived from a configuration and kept: timeouts and limits are compared
-            // when they are needed, so the new ones hold from now on. A limit that is below what
-            // there is by now ends nothing; it lets nothing more in.
-            // But whom the relay is to have nothing to do with it leaves.
+            // Timeouts and limits are compared when they are needed, so the new ones hold from now
+            // on. A limit that is below what there is by now ends nothing; it lets nothing more in.
+            // Only of limits of bandwidth the sessions hear within the next pass over them.
+            // And whom the relay is to have nothing to do with it leaves.
             if new.sourceRules != configuration.sourceRules
                 || new.deniesSpecialSources != configuration.deniesSpecialSources
             {
                 sweep.reviewAddresses()
             }
             configuration = new.withSessionLimit(of: configuration)
+            followRates()
             log.record(.reconfigured, at: now)
         }
     }

@@ -18,12 +18,12 @@ struct PeerRecord: BitwiseCopyable {
     var refreshedAt: Instant
     /// What may still be forwarded to it while it is not validated.
     var allowance = TokenBucket()
-    /// What may still be forwarded from it while its session is throttled.
-    var throttle = TokenBucket()
     /// The address it had before its last rebind, or before several in a row, and when it left it.
     var former = TransportAddress.none
     /// Whether the address before was found to be somebody else's.
     var isFormerRejected = false
+    /// Whether the total had no room for something from it since the last pass over all sessions.
+    var isHeldBack = false
     var reboundAt = Instant.origin
     /// When something last came from the address before; `origin` if nothing did since the rebind.
     var formerHeardAt = Instant.origin
@@ -97,6 +97,8 @@ public struct RelayEngine: ~Copyable {
     var diagnoses = DiagnosisTally()
     /// How many sessions ended, by reason.
     var endings = EndingTally()
+    /// What is left of the total rate, if no workers share it.
+    var total = TotalAccount()
     /// What was sent of a month's volume.
     var budget = BudgetMeter()
     /// Whether the system was found not to segment trains after all.
@@ -144,6 +146,7 @@ public struct RelayEngine: ~Copyable {
         cookies = CookieSecrets(RelayEngine.firstCookieSecret(secret), at: now)
         sweep = Sweep(at: now)
         totals = TotalMeters(at: now)
+        followRates()
     }
 
     /// Another secret than that of the tables, whose hash is no code that keeps its key hidden.
@@ -163,9 +166,10 @@ public struct RelayEngine: ~Copyable {
 
     /// The memory that the tables take when they are full, in bytes.
     ///
-    /// A session's peers take 2 × (64 + 64 + 184 + 32) B, its own record and sight 72 + 280 B, its
-    /// peers' sources and networks 2 × (64 + 24) B, links 40 B and the six indexes 240 to 480 B,
-    /// together some 1,580 B. The indexes are touched at the start, the rest as far as it is used.
+    /// A session's peers take 2 × (64 + 64 + 16 + 176 + 32) B, its own record and sight 80 + 280 B,
+    /// its peers' sources and networks 2 × (64 + 24) B, links 40 B and the six indexes 240 to
+    /// 480 B, together some 1,600 B. The indexes are touched at the start, the rest as far as it is
+    /// used.
     public static func byteCount(configuration: RelayConfiguration) -> Int {
         let recordCount = SessionTable.recordCount(limit: configuration.sessionLimit)
         let peerLimit = 2 * recordCount
@@ -280,13 +284,11 @@ public struct RelayEngine: ~Copyable {
         sessions.close(session)
     }
 
-    /// Lets the forwarder serve a session alone once both its addresses are validated, unless what
-    /// it may send is limited.
+    /// Lets the forwarder serve a session alone once both its addresses are validated.
     mutating func updateOpenness(of session: Int) {
-        let isEstablished = isEstablished(session)
-        if isEstablished { admissions.add(session) }
-        forwarder.setOpen(
-            isEstablished && !sessions.records[session].isThrottled, session: session)
+        let gate = gate(of: session)
+        if gate != .closed { admissions.add(session) }
+        forwarder.setGate(gate, session: session)
         noteChange(of: session)
     }
 

@@ -74,6 +74,8 @@ public struct SessionSnapshot: BitwiseCopyable, Sendable {
     public var place: SessionPlace
     /// Whether it is held to a rate, as it began when the month's volume was used up.
     public var isThrottled: Bool
+    /// Whether a limit of bandwidth held back some of its datagrams in the last seconds.
+    public var isLimited = false
     /// When its first peer registered.
     public var openedAt: Instant
     /// The peer that registered first.
@@ -178,7 +180,7 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
 /// A relay with many sessions fills it in several turns, 2,048 sessions in each, so that no
 /// datagram waits for a picture; the sessions' rows are then some turns apart.
 public struct RelaySnapshot: ~Copyable, Sendable {
-    /// Sessions copied in a turn: 1,024 × 464 B take some 100 µs.
+    /// Sessions copied in a turn: 1,024 × 472 B take some 100 µs.
     static let rowsPerTurn = 1_024
     /// The most recent events that a picture has: 256 × 104 B = 26 KiB.
     public static let eventLimit = 256
@@ -294,6 +296,7 @@ extension RelayEngine {
             forwarder.entries[a.partner.index].forwarded.datagrams)
         return SessionSnapshot(
             id: record.id, place: record.place, isThrottled: record.isThrottled,
+            isLimited: isLimited(session, at: now),
             openedAt: record.openedAt, a: peerSnapshot(a),
             b: peerSnapshot(a.partner), rebinds: record.rebinds,
             drops: record.drops,
@@ -323,13 +326,14 @@ extension RelayEngine {
 
     private func sightSnapshot(_ peer: PeerNumber) -> PeerSightSnapshot {
         let sight = forwarder.sights[peer.index]
+        let gaps = forwarder.gaps[peer.index]
         let session = sights[peer.session]
         return PeerSightSnapshot(
             phase: sight.phase, traits: sight.traits, ecn: sight.ecn,
             congestionMarks: sight.congestionMarks, trains: sight.trains,
             trainDatagrams: sight.trainDatagrams, longestTrain: sight.longestTrain,
-            gaps: sight.gaps, longestGapMicroseconds: sight.longestGapMicroseconds,
-            lastGapAt: sight.lastGapAt, awaitedSince: forwarder.entries[peer.index].awaitedSince,
+            gaps: gaps.count, longestGapMicroseconds: gaps.longestMicroseconds,
+            lastGapAt: gaps.lastAt, awaitedSince: forwarder.entries[peer.index].awaitedSince,
             handshakeRoundTripMicroseconds: peer.side == .a
                 ? session.handshakeMicrosecondsA : session.handshakeMicrosecondsB,
             spinRoundTripMicroseconds: session.spin.roundTripMicroseconds(peer.side))

@@ -21,7 +21,7 @@ public struct SessionAccount: BitwiseCopyable, Sendable {
 /// is lost, and counted as that.
 struct AccountLog: ~Copyable {
     /// Accounts that wait: those of four steps of the sweep, while it is drained after each one
-    /// unless somebody has its reader's lock. 4,096 × 488 B = 2 MB, touched as far as it is used.
+    /// unless somebody has its reader's lock. 4,096 × 496 B = 2 MB, touched as far as it is used.
     static let limit = 4 * Sweep.stepLimit
 
     /// Whether anybody wants them: without that nothing is kept.

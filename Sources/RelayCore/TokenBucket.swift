@@ -1,5 +1,5 @@
 /// How much may pass: at most `burst` units at once and `perSecond` units a second after that.
-public struct RateLimit: Equatable, Sendable {
+public struct RateLimit: BitwiseCopyable, Equatable, Sendable {
     /// The units that may pass at once after a long rest.
     public var burst: UInt64
     /// The units that become available each second.
@@ -20,7 +20,14 @@ public struct RateLimit: Equatable, Sendable {
 /// `burst / perSecond` seconds ahead (the generic cell rate algorithm, ITU-T I.371 Annex A). A new
 /// bucket is full.
 struct TokenBucket: BitwiseCopyable, Sendable {
-    private var fullAt = Instant.origin
+    private(set) var fullAt = Instant.origin
+
+    /// A full one.
+    init() {}
+
+    init(fullAt: Instant) {
+        self.fullAt = fullAt
+    }
 
     /// Takes `units` (at most 2^32) if the bucket holds them, else leaves it as it is.
     mutating func take(_ units: UInt64, under limit: RateLimit, at now: Instant) -> Bool {
@@ -39,6 +46,37 @@ struct TokenBucket: BitwiseCopyable, Sendable {
         fullAt = min(fullAt, now.advanced(byNanoseconds: room))
         let missing = fullAt.nanoseconds(since: now)
         return missing + TokenBucket.time(for: units, under: limit) <= room
+    }
+
+    /// How many units the bucket holds now.
+    func available(under limit: RateLimit, at now: Instant) -> UInt64 {
+        let room = TokenBucket.time(for: limit.burst, under: limit)
+        let missing = fullAt.nanoseconds(since: now)
+        guard missing < room else { return 0 }
+        // At most the burst × 10^9.
+        return (room - missing) * limit.perSecond / Nanoseconds.perSecond
+    }
+
+    /// Lets it owe no more than `units`, such as when another limit held before.
+    mutating func forgive(beyond units: UInt64, under limit: RateLimit, at now: Instant) {
+        let longest = TokenBucket.time(for: limit.burst + units, under: limit)
+        fullAt = min(fullAt, now.advanced(byNanoseconds: longest))
+    }
+
+    /// For how long it will owe something, as more was taken than it held; 0 if it does not.
+    func missing(at now: Instant, beyondEmpty limit: RateLimit) -> UInt64 {
+        let room = TokenBucket.time(for: limit.burst, under: limit)
+        let missing = fullAt.nanoseconds(since: now)
+        return missing > room ? missing - room : 0
+    }
+
+    /// How long ago it became full; 0 if it is not.
+    func rested(at now: Instant) -> UInt64 { now.nanoseconds(since: fullAt) }
+
+    /// Takes `units` (at most 2^32), whether the bucket holds them or not.
+    mutating func charge(_ units: UInt64, under limit: RateLimit, at now: Instant) {
+        fullAt = max(fullAt, now).advanced(
+            byNanoseconds: TokenBucket.time(for: units, under: limit))
     }
 
     /// The time in which `units` become available. 2^32 units × 10^9 still fit 64 bits.

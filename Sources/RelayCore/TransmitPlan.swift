@@ -248,6 +248,16 @@ public struct TransmitPlan: ~Copyable {
 }
 
 extension TransmitPlan.Portion {
+    /// All that is in a slot.
+    @inline(__always)
+    init(_ arrival: Arrival, slot: Int) {
+        let (count, length) = (arrival.datagramCount, Int(arrival.length))
+        self.init(
+            slot: slot, offset: 0, length: length,
+            segmentLength: count == 1 ? length : Int(arrival.segmentLength),
+            datagramCount: count, ecn: arrival.ecn)
+    }
+
     /// Whether nothing may follow in the same run: the last datagram is shorter than the others, or
     /// there is only an empty one, which the kernel cannot segment.
     @inline(__always)

@@ -60,7 +60,8 @@ extension IPAddress {
     /// The bytes of the UDP header (RFC 768) and the IP header of a datagram to this address: 8 and
     /// 20 for IPv4, 8 and 40 for IPv6.
     @inline(__always)
-    var headerByteCount: Int { isV4 ? 28 : 48 }
+    var headerByteCount: Int { isV4 ? 28 : IPAddress.longestHeaderByteCount }
+    static let longestHeaderByteCount = 48
 }
 
 // MARK: - Special-purpose addresses (RFC 6890)

@@ -48,8 +48,14 @@ public struct VolumeBudget: Sendable, Equatable {
         self.action = action
         self.resetDay = try Setting.budgetResetDay.checked(resetDay)
         let rate = UInt64(try Setting.budgetThrottle.checked(throttleBytesPerSecond))
-        // A second's worth at once, and at least the flight with which a handshake begins.
-        throttle = RateLimit(burst: max(rate, 16_384), perSecond: rate)
+        throttle = RateLimit(throttle: rate)
+    }
+}
+
+extension RateLimit {
+    /// A second's worth at once, and at least the flight with which a handshake begins.
+    init(throttle perSecond: UInt64) {
+        self.init(burst: max(perSecond, 16_384), perSecond: perSecond)
     }
 }
 

@@ -22,7 +22,7 @@ import Testing
                 == CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes() + 2 * 16
                 + sessions * CheckpointFormat.sessionBytes)
         #expect(
-            Array(bytes.prefix(16)) == Array("QRSTATE".utf8) + [0xff, 2, 0, 0, 0, 100, 2, 0, 0])
+            Array(bytes.prefix(16)) == Array("QRSTATE".utf8) + [0xff, 3, 0, 0, 0, 108, 2, 0, 0])
         let stored = try StoredCheckpoint(bytes)
         #expect(stored.sessionCount == sessions && stored.locals == locals)
         #expect(stored.takenAt == relay.reading() && stored.secret == (11, 13))
@@ -102,7 +102,7 @@ import Testing
             } == .malformed)
         for (error, words) in [
             (CheckpointError.foreign, "not a relay's state"),
-            (.foreignVersion(9), "format version 9, this relay reads 2"),
+            (.foreignVersion(9), "format version 9, this relay reads 3"),
             (.wrongLength(bytes: 1, expected: 2), "1 bytes instead of 2"),
             (.damaged, "checksum does not match"), (.malformed, "malformed"),
             (.stale(seconds: 400), "400 s old, longer than the session timeout"),

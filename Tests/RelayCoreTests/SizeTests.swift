@@ -7,16 +7,17 @@ struct SizeTests {
     @Test func recordsAreAsLargeAsTheirCommentsSay() {
         #expect(MemoryLayout<ForwardingEntry>.stride == 64)
         #expect(MemoryLayout<PeerSight>.stride == 64)
-        #expect(MemoryLayout<PeerRecord>.stride == 184)
-        #expect(MemoryLayout<SessionRecord>.stride == 72)
+        #expect(MemoryLayout<PeerGaps>.stride == 16)
+        #expect(MemoryLayout<PeerRecord>.stride == 176)
+        #expect(MemoryLayout<SessionRecord>.stride == 80)
         #expect(MemoryLayout<SourceRecord>.stride == 64)
         #expect(MemoryLayout<PrefixRecord>.stride == 24)
         #expect(MemoryLayout<SessionSight>.stride == 280)
-        #expect(MemoryLayout<SessionSnapshot>.stride == 464)
-        #expect(MemoryLayout<SessionAccount>.stride == 488)
+        #expect(MemoryLayout<SessionSnapshot>.stride == 472)
+        #expect(MemoryLayout<SessionAccount>.stride == 496)
         #expect(MemoryLayout<RecordedEvent>.stride == 104)
         #expect(MemoryLayout<DropTally>.stride == 256)
-        #expect(MemoryLayout<SessionDropTally>.size == 28)
+        #expect(MemoryLayout<SessionDropTally>.size == 36)
         #expect(MemoryLayout<DiagnosisTally>.stride == 64)
     }
 }

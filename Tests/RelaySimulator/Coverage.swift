@@ -98,13 +98,14 @@ public struct Coverage: Sendable, CustomStringConvertible {
         for index in diagnoses.indices { diagnoses[index] += other.diagnoses[index] }
     }
 
-    /// No scenario has a budget, which would end most of what else there is to see, nor a kernel
-    /// that refuses datagrams on the relay's behalf, nor a second relay at the same time; and its
-    /// relays speak version 2 with agents alone, in a world of their own (`AgentWorld`). Nor is
-    /// anybody on a list, or are there so many answers as all together may get.
+    /// No scenario has a budget or limits of bandwidth, which would end most of what else there is
+    /// to see, nor a kernel that refuses datagrams on the relay's behalf, nor a second relay at the
+    /// same time; and its relays speak version 2 with agents alone, in a world of their own
+    /// (`AgentWorld`). Nor is anybody on a list, or are there so many answers as all together may
+    /// get.
     private static let unreachable: [DropReason] = [
         .throttled, .budget, .strangerLimit, .peerLimit, .unauthorized, .malformed, .replyRate,
-        .denied, .fromRelay,
+        .denied, .fromRelay, .sessionRate, .totalRate,
     ]
     private static let ofWorkers: [Occurrence] = [.puntDecided, .staleWorker]
 

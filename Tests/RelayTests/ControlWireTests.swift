@@ -234,6 +234,7 @@ extension SessionSnapshot {
         session.a = .random(&random)
         session.b = .random(&random)
         session.isThrottled = random.oneIn(2)
+        session.isLimited = random.oneIn(2)
         session.rebinds = UInt32(truncatingIfNeeded: random.next())
         let count = UInt32(random.below(3))
         session.drops = SessionDropTally { _ in count * UInt32(random.below(1_000)) }

@@ -10,7 +10,7 @@ import Testing
         var engine = RelayEngine(
             configuration: try RelayConfiguration(sessionLimit: 16), secret: (3, 5), at: now)
         engine.begin(workers: 2)
-        let line = try WorkerLine()
+        let line = try WorkerLine(RateBoard())
         let calls = ScriptedCalls()
         var worker = ForwardingWorker(
             calls: calls, family: .v4, usesOffload: true, replica: engine.makeReplica(),

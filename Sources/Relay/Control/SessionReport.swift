@@ -71,6 +71,9 @@ public struct SessionReport: Codable, Equatable, Sendable {
     public var spin: String
     /// Whether it is held to a rate, as it began when the month's volume was used up; else absent.
     public var isThrottled: Bool?
+    /// Whether a limit of bandwidth held back some of its datagrams in the last seconds; else
+    /// absent.
+    public var isLimited: Bool?
     /// How often one of the peers changed its address.
     public var rebinds: UInt32
     /// Datagrams of its peers that were dropped, by reason; only those that there are.
@@ -89,6 +92,7 @@ public struct SessionReport: Codable, Equatable, Sendable {
         case version = "quic_version"
         case drops = "dropped_datagrams"
         case isThrottled = "throttled"
+        case isLimited = "limited"
     }
 
     /// Writes a session down, with the diagnosis' sentences or without.
@@ -109,6 +113,7 @@ public struct SessionReport: Codable, Equatable, Sendable {
             timeline == HandshakeTimeline() ? nil : HandshakeReport(timeline, clock)
         spin = session.spin.name
         isThrottled = session.isThrottled ? true : nil
+        isLimited = session.isLimited ? true : nil
         rebinds = session.rebinds
         drops = [:]
         if session.drops.total > 0 {
@@ -132,6 +137,7 @@ public struct SessionReport: Codable, Equatable, Sendable {
         session.a = a
         session.b = b
         session.isThrottled = isThrottled ?? false
+        session.isLimited = isLimited ?? false
         session.rebinds = rebinds
         session.drops = SessionDropTally { drops[$0.name] ?? 0 }
         session.diagnosis = Diagnosis(kind, about: side)

@@ -8,7 +8,7 @@ internal import Synchronization
 /// The worker tries the lock and comes back in its next turn if the other one has it, which has it
 /// no longer than it takes to exchange an array for an empty one. Nothing else is shared.
 final class AccountQueue: Sendable {
-    /// Accounts that wait: 16,384 × 488 B = 8 MB, touched as far as it is used. A whole relay of
+    /// Accounts that wait: 16,384 × 496 B = 8 MB, touched as far as it is used. A whole relay of
     /// the usual 10,000 sessions may end while the disk is full, and nothing is lost.
     static let limit = 16_384
 

@@ -5,6 +5,8 @@ internal import RelayCore
 final class Crew: Sendable {
     let lines: [WorkerLine]
     let bell: Bell
+    /// The rates that all of them share.
+    let board = RateBoard()
     /// The sockets, which are open until `join` returns: for handing on copies.
     let descriptors: [Int32]
     private let threads: [SystemThread]
@@ -49,7 +51,7 @@ final class Crew: Sendable {
             guard let socket = sockets.take(number) else { continue }
             socket.setReceiveTimeout(nanoseconds: RelayService.longestWaitNanoseconds)
             descriptors.append(socket.descriptor)
-            let line = try WorkerLine()
+            let line = try WorkerLine(board)
             let beginning = Handover(Beginning(socket: socket, replica: engine.makeReplica()))
             lines.append(line)
             threads.append(

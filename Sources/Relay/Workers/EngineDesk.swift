@@ -19,6 +19,8 @@ struct EngineDesk<Calls: MessageCalls & ~Copyable>: ~Copyable {
     private var writers: [UpdateWriter]
     private let lines: [WorkerLine]
     private let bell: Bell
+    private let board: RateBoard
+    private var toldRates = MeterRates()
     private let address: TransportAddress
     private var isBehind = false
     private var admission: Admission
@@ -32,8 +34,10 @@ struct EngineDesk<Calls: MessageCalls & ~Copyable>: ~Copyable {
     init(
         calls: consuming Calls, family: SocketFamily, address: TransportAddress,
         usesOffload: Bool, engine: consuming RelayEngine, lines: [WorkerLine], bell: Bell,
-        locals: consuming LocalAddresses, queues: CrewQueues, filtersOverload: Bool = true
+        locals: consuming LocalAddresses, queues: CrewQueues, board: RateBoard,
+        filtersOverload: Bool = true
     ) {
+        self.board = board
         self.queues = queues
         admission = Admission(isEnabled: filtersOverload)
         self.calls = calls
@@ -79,6 +83,11 @@ struct EngineDesk<Calls: MessageCalls & ~Copyable>: ~Copyable {
 
     /// Tells the workers what commands have changed.
     mutating func updateWorkers() {
+        let rates = engine.meterRates
+        if rates != toldRates {
+            board.write(rates)
+            toldRates = rates
+        }
         for number in writers.indices { writers[number].write(from: &engine, for: number) }
     }
 
@@ -135,6 +144,9 @@ struct EngineDesk<Calls: MessageCalls & ~Copyable>: ~Copyable {
     }
 
     private mutating func decide(at now: Instant) {
+        if let demand = engine.totalDemand(of: batch) {
+            engine.take(board.draw(demand, total: engine.meterRates.total, at: now))
+        }
         engine.receive(batch, into: &plan, at: now)
         sender.send(&plan, of: batch, locals, through: &calls)
         engine.settle(plan, at: now)

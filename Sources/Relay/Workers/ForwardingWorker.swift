@@ -14,6 +14,7 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     private var reports: ReportWriter
     private var updates: UpdateReader
     private let orders: WorkerOrders
+    private let board: RateBoard
     private let bell: Bell
     private let busyPoll: BusyPoll
     private var bellDueAt = Instant.origin
@@ -35,6 +36,7 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
         reports = ReportWriter(line.reports)
         updates = UpdateReader(line.updates)
         orders = line.orders
+        board = line.board
         self.bell = bell
     }
 
@@ -67,6 +69,7 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
             updates.read(into: &replica)
         }
         if receiver.batch.count > 0 {
+            followRates(at: now)
             replica.receive(receiver.batch, into: &plan, room: reports.room, at: now)
             if plan.runCount > 0 {
                 sender.send(&plan, of: receiver.batch, receiver.locals, through: &calls)
@@ -76,6 +79,16 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
         }
         report(at: now)
         return failure
+    }
+
+    /// Takes over the rates that are in force, and takes what the batch needs of the total.
+    @inline(__always)
+    private mutating func followRates(at now: Instant) {
+        let rates = board.rates
+        replica.follow(rates)
+        guard rates.total > 0 else { return }
+        let demand = replica.totalDemand(of: receiver.batch)
+        replica.take(board.draw(demand, total: rates.total, at: now))
     }
 
     // MARK: What the engine gets
@@ -134,8 +147,11 @@ struct WorkerLine: Sendable {
     let reports = ReportRing()
     let updates = UpdateRing()
     let orders: WorkerOrders
+    /// The same for all workers.
+    let board: RateBoard
 
-    init() throws(SystemError) {
+    init(_ board: RateBoard) throws(SystemError) {
+        self.board = board
         orders = try WorkerOrders()
     }
 }

@@ -251,16 +251,6 @@ extension Arrival {
 }
 
 extension TransmitPlan.Portion {
-    /// Everything that a slot holds.
-    @inline(__always)
-    fileprivate init(_ arrival: Arrival, slot: Int) {
-        let count = arrival.datagramCount
-        self.init(
-            slot: slot, offset: 0, length: Int(arrival.length),
-            segmentLength: count == 1 ? Int(arrival.length) : Int(arrival.segmentLength),
-            datagramCount: count, ecn: arrival.ecn)
-    }
-
     /// Its datagrams, one by one.
     fileprivate var datagrams: LazyMapSequence<Range<Int>, TransmitPlan.Portion> {
         (0..<datagramCount).lazy.map { number in

@@ -6,7 +6,7 @@ enum CheckpointFormat {
     /// "QRSTATE" and a byte that no text has.
     static let magic: UInt64 = 0x0045_5441_5453_5251 | 0xff << 56
     /// To be raised with every change of what stands where.
-    static let version: UInt32 = 2
+    static let version: UInt32 = 3
     /// Where the length and the checksum stand, and where begins what that is about.
     static let lengthOffset = 16
     static let checksumOffset = 24
@@ -31,7 +31,7 @@ enum CheckpointFormat {
         + 8 + 8 + 4 * 4 + 5  // sight
         + 3 * 9 + 2  // connection IDs
     static let sessionBytes =
-        16 + 1 + 1 + 8 + 8 + 4 + 28  // record
+        16 + 1 + 1 + 8 + 8 + 4 + 36  // record
         + 5 * 8 + 1 + 1 + 2 + 4 + 5 * 8 + 2 * 8 + 2 * 5 + 1 + 8 + 2 + 1 + 4  // sight
         + 2 * peerBytes
 
@@ -141,6 +141,7 @@ extension PeerImage {
         writer.write(entry.awaitedSince)
         (record ?? PeerRecord.none).write(to: &writer)
         sight.write(to: &writer)
+        gaps.write(to: &writer)
         ids.write(to: &writer)
     }
 
@@ -152,10 +153,12 @@ extension PeerImage {
         entry.awaitedSince = reader.readInstant()
         let record = PeerRecord(from: &reader, under: limit)
         let sight = PeerSight(from: &reader)
+        let gaps = PeerGaps(from: &reader)
         let ids = KnownIDs(from: &reader)
         guard let forwarded, let sight, let ids, let record else { return nil }
         entry.forwarded = forwarded
         self.sight = sight
+        self.gaps = gaps
         self.ids = ids
         if isBound { self.record = record }
     }

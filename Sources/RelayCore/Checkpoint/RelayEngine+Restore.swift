@@ -104,6 +104,7 @@ extension RelayEngine {
         // Since when a peer is waited for counts from now: before, nobody could hear it.
         let isAwaited = origin == .file && entry.awaitedSince != .origin
         forwarder.sights[peer.index] = image.sight
+        forwarder.gaps[peer.index] = image.gaps
         connectionIDs.restore(image.ids, of: peer)
         if let record = image.record {
             bind(

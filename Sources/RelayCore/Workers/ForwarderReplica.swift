@@ -81,6 +81,7 @@ public struct ForwarderReplica: ~Copyable, Sendable {
             case .forwarded: break
             case .remarkable: noteRemarkable(arrival, slot: slot, of: batch, at: now)
             case .punted: punt(arrival, slot: slot, at: now)
+            case .cut: note(forwarder.cut, of: arrival, slot: slot, of: batch, at: now)
             }
         }
     }
@@ -151,6 +152,19 @@ public struct ForwarderReplica: ~Copyable, Sendable {
         guard room.take(bytes: handoff.report.byteCount) else { return }
         hand(handoff)
         forwarder.sights[peer.index].expectSpin(arrival, slot: slot, of: batch)
+    }
+
+    /// Accounts for what the forwarder has dropped of a slot.
+    private mutating func note(
+        _ cut: Cut, of arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch,
+        at now: Instant
+    ) {
+        open(cut.peer, at: now)
+        accounts[cut.peer.index].traffic.lastAt = now
+        accounts[cut.peer.index].traffic.heldBack.add(cut)
+        if cut.total.datagrams > 0 { drop(cut.total, .totalRate, from: arrival.source, at: now) }
+        if cut.rate.datagrams > 0 { drop(cut.rate, cut.rateReason, from: arrival.source, at: now) }
+        if cut.isRemarkable { noteRemarkable(cut.arrival, slot: slot, of: batch, at: now) }
     }
 
     private mutating func hand(_ handoff: Handoff) {
@@ -226,6 +240,17 @@ public struct ForwarderReplica: ~Copyable, Sendable {
 
     // MARK: What the engine tells
 
+    /// Holds metered sessions to these rates from now on.
+    public mutating func follow(_ rates: MeterRates) { forwarder.meter.follow(rates) }
+
+    /// What a batch needs of the total rate.
+    public func totalDemand(of batch: borrowing ReceiveBatch) -> TotalDemand {
+        forwarder.meter.demand(of: batch)
+    }
+
+    /// Takes what there was of it.
+    public mutating func take(_ grant: TotalGrant) { forwarder.meter.take(grant) }
+
     /// Takes over what a session is by now. Until it has, its datagrams go where they went before:
     /// from one of two peers that were in one session to the other.
     public mutating func apply(_ update: SessionUpdate) {
@@ -244,7 +269,7 @@ public struct ForwarderReplica: ~Copyable, Sendable {
             forwarder.refresh(peer, on: new.local)
             forwarder.sights[peer.index].expectation = new.expectation
         }
-        forwarder.setOpen(true, session: update.session)
+        forwarder.setGate(update.gate, session: update.session)
     }
 
     /// Frees a place that is not, or not any more, the peer's that the update tells of.
@@ -259,11 +284,11 @@ public struct ForwarderReplica: ~Copyable, Sendable {
         // Whoever has this address here has left it, and the update that tells so is still to come.
         if let holder = forwarder.peer(at: new.address) {
             unbind(holder)
-            forwarder.setOpen(false, session: holder.session)
+            forwarder.setGate(.closed, session: holder.session)
         }
         forwarder.install(
             peer, at: new.address, binding: new.binding, lastHeard: new.lastHeard)
-        forwarder.sights[peer.index] = PeerSight()
+        forwarder.sights[peer.index].forget()
     }
 
     private mutating func unbind(_ peer: PeerNumber) {

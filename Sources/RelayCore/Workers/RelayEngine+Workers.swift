@@ -33,11 +33,12 @@ extension RelayEngine {
     public mutating func nextUpdate(for worker: Int) -> SessionUpdate? {
         while let session = updates.next(for: worker) {
             let a = PeerNumber(session: session, side: .a)
-            let isOpen = forwarder.entries[a.index].isOpen
+            let gate = forwarder.entries[a.index].gate
+            let isOpen = gate != .closed
             guard updates.noteTold(session, worker: worker, isOpen: isOpen) else { continue }
-            guard isOpen else { return SessionUpdate(session: session, isOpen: false) }
+            guard isOpen else { return SessionUpdate(session: session, gate: .closed) }
             return SessionUpdate(
-                session: session, isOpen: true, a: updatePeer(a), b: updatePeer(a.partner))
+                session: session, gate: gate, a: updatePeer(a), b: updatePeer(a.partner))
         }
         return nil
     }
@@ -94,6 +95,12 @@ extension RelayEngine {
                 Int(traffic.unsent), traffic.unsentReason)
         }
         guard isBound else { return }
+        noteHeldBack(traffic.heldBack, from: peer, at: traffic.lastAt)
+        let silence = traffic.firstAt.nanoseconds(
+            since: forwarder.entries[peer.index].lastHeard)
+        if forwarder.meter.limitsTotal, silence > Sweep.passNanoseconds {
+            forwarder.meter.noteNewcomer()
+        }
         noteLocal(traffic.local, of: peer)
         forwarder.heard(
             from: peer, on: traffic.local, first: traffic.firstAt, last: traffic.lastAt)

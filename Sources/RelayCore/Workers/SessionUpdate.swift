@@ -14,10 +14,12 @@ public struct SessionUpdate: BitwiseCopyable, Sendable {
 
     /// Which session, by its place in the tables.
     let session: Int
-    /// Whether its datagrams may pass without asking the engine; if not, the rest means nothing.
-    let isOpen: Bool
+    /// How its datagrams pass the forwarder; if they do not, the rest means nothing.
+    let gate: Gate
     var a = Peer()
     var b = Peer()
+
+    var isOpen: Bool { gate != .closed }
 
     subscript(side: Side) -> Peer { side == .a ? a : b }
 }

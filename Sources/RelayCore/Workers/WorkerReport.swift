@@ -37,10 +37,27 @@ public struct TrafficReport: BitwiseCopyable, Sendable {
     /// What the system did not take, and why the last of it was not.
     var unsent: UInt32 = 0
     var unsentReason = DropReason.unreachable
+    /// What the limits of bandwidth held back.
+    var heldBack = HeldBackTally()
     /// Which of our addresses the last of it was sent to.
     var local = LocalAddress.any
     /// What its headers showed.
     var marks = ArrivalMarks()
+}
+
+/// How many datagrams of a peer the limits of bandwidth held back.
+struct HeldBackTally: BitwiseCopyable {
+    private(set) var session: UInt32 = 0
+    private(set) var throttled: UInt32 = 0
+    private(set) var total: UInt32 = 0
+
+    var isEmpty: Bool { session == 0 && throttled == 0 && total == 0 }
+
+    mutating func add(_ cut: Cut) {
+        total &+= UInt32(truncatingIfNeeded: cut.total.datagrams)
+        let others = UInt32(truncatingIfNeeded: cut.rate.datagrams)
+        if cut.rateReason == .throttled { throttled &+= others } else { session &+= others }
+    }
 }
 
 /// What a worker dropped for one reason.

@@ -47,6 +47,7 @@ nonisolated enum DetailView {
         flow.add("age", age(session.openedAt, model))
         flow.add("bytes", Format.bytes(session.forwardedBytes).trimmed)
         if session.isThrottled { flow.add("slowed by the budget", .warning) }
+        if session.isLimited { flow.add("sends more than it may", .warning) }
         flow.add("rebinds", "\(session.rebinds)", session.rebinds > 0 ? .warning : .plain)
         let kind = session.diagnosis.kind
         if let ending = item.ending {

@@ -105,6 +105,8 @@ nonisolated extension DropReason {
         case .replyRate: "too many answers, to all IPs together"
         case .denied: "an address that --deny or --allow leaves out"
         case .fromRelay: "another relay sent it, which would make a circle"
+        case .sessionRate: "more than a session's direction may send"
+        case .totalRate: "more than the relay may send, and than a fair part of it"
         }
     }
 }
