@@ -108,7 +108,7 @@ public final class RelayService: Sendable {
         }
         books.queue = recorder?.queue
         books.sessionsLiveOn = start.sessionLog?.sessionsLiveOn ?? false
-        switch start.budgetStore?.load() {
+        switch try start.budgetStore?.load() {
         case nil, .nothing: break
         case .ledger(let ledger): books.ledger = ledger
         case .unusable: _ = mailbox.note(.budgetFileUnusable)

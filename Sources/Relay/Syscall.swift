@@ -46,12 +46,21 @@ func systemCall(_ call: () -> Int) -> SystemResult {
     return result >= 0 ? .done(result) : .failed(Errno(code: errno))
 }
 
-/// Makes a system call that has to succeed.
+/// Makes a system call again for as long as signals interrupt it.
+func uninterrupted(_ call: () -> Int) -> SystemResult {
+    while true {
+        let result = systemCall(call)
+        if case .failed(let errno) = result, errno.code == EINTR { continue }
+        return result
+    }
+}
+
+/// Makes a system call that has to succeed, again for as long as signals interrupt it.
 @discardableResult
 func systemCall(
     _ operation: String, _ subject: String = "", _ call: () -> Int
 ) throws(SystemError) -> Int {
-    switch systemCall(call) {
+    switch uninterrupted(call) {
     case .done(let result): return result
     case .failed(let errno):
         throw SystemError(operation: operation, subject: subject, errno: errno)

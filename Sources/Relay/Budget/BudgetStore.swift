@@ -29,76 +29,58 @@ public struct BudgetStore: Sendable {
         case unusable
     }
 
-    /// Reads what a former relay kept.
-    func load() -> Finding {
-        guard FileManager.default.fileExists(atPath: path) else { return .nothing }
-        do {
-            let data = try Data(contentsOf: URL(fileURLWithPath: path))
-            guard data.count <= BudgetStore.sizeLimit, JSONGrammar.accepts([UInt8](data)) else {
-                throw Contents.NotUsable()
-            }
-            return .ledger(try JSONDecoder().decode(Contents.self, from: data).ledger)
+    /// Reads what a former relay kept. Where the system does not let us, nobody may begin anew:
+    /// what is kept there would be replaced.
+    func load() throws(SystemError) -> Finding {
+        let bytes: [UInt8]
+        do throws(SystemError) {
+            bytes = try FileDescriptor(opening: path, O_RDONLY)
+                .readAll(path, limit: BudgetStore.sizeLimit + 1)
         } catch {
-            // Sound: both are strings. Where it cannot be renamed it is replaced.
-            _ = unsafe rename(path, unusablePath)
-            return .unusable
+            guard error.errno.code == ENOENT else { throw error }
+            return .nothing
+        }
+        if let ledger = BudgetStore.ledger(in: bytes) { return .ledger(ledger) }
+        // Sound: both are strings. Where it cannot be renamed it is replaced.
+        _ = unsafe rename(path, unusablePath)
+        return .unusable
+    }
+
+    /// What a file's bytes say; nothing if no relay wrote them.
+    static func ledger(in bytes: [UInt8]) -> BudgetLedger? {
+        guard bytes.count <= sizeLimit, JSONGrammar.accepts(bytes) else { return nil }
+        do {
+            return try JSONDecoder().decode(Contents.self, from: Data(bytes)).ledger
+        } catch {
+            return nil
+        }
+    }
+
+    /// A file's bytes.
+    static func contents(of ledger: BudgetLedger) -> [UInt8] {
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys]
+            return [UInt8](try encoder.encode(Contents(ledger))) + [UInt8(ascii: "\n")]
+        } catch {
+            preconditionFailure("numbers can be encoded: \(error)")
         }
     }
 
     /// Replaces what is kept; says why if it cannot.
     func save(_ ledger: BudgetLedger) -> Errno? {
-        var bytes: [UInt8]
-        do {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys]
-            bytes = [UInt8](try encoder.encode(Contents(ledger)))
+        do throws(SystemError) {
+            let file = try FileDescriptor(opening: newPath, O_WRONLY | O_CREAT | O_TRUNC)
+            try file.write(BudgetStore.contents(of: ledger), newPath)
+            try systemCall("fsync", newPath) { Int(fsync(file.number)) }
+            // Sound: both are strings, which are C strings for the duration of a call.
+            try systemCall("rename", newPath) { Int(unsafe rename(newPath, path)) }
+            // The file has its name after a crash of the machine, too (fsync(2)).
+            let folder = try FileDescriptor(opening: directory, O_RDONLY | O_DIRECTORY)
+            try systemCall("fsync", directory) { Int(fsync(folder.number)) }
+            return nil
         } catch {
-            preconditionFailure("numbers can be encoded: \(error)")
-        }
-        bytes.append(UInt8(ascii: "\n"))
-        return write(bytes) ?? failure { Int(unsafe rename(newPath, path)) } ?? syncDirectory()
-    }
-
-    private func write(_ bytes: [UInt8]) -> Errno? {
-        let flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC
-        switch systemCall({ Int(unsafe open(newPath, flags, 0o600)) }) {
-        case .failed(let errno): return errno
-        case .done(let number):
-            let file = FileDescriptor(number)
-            var done = 0
-            while done < bytes.count {
-                // Sound: only bytes from `done` on are read.
-                let result = unsafe bytes.withUnsafeBytes { buffer in
-                    let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer[done...])
-                    return systemCall {
-                        unsafe Glibc.write(file.number, rest.baseAddress, rest.count)
-                    }
-                }
-                switch result {
-                case .done(let count): done += count
-                case .failed(let errno) where errno.code == EINTR: continue
-                case .failed(let errno): return errno
-                }
-            }
-            return failure { Int(fsync(file.number)) }
-        }
-    }
-
-    /// Makes sure that the file has its name after a crash of the machine, too (fsync(2)).
-    private func syncDirectory() -> Errno? {
-        let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC
-        switch systemCall({ Int(unsafe open(directory, flags)) }) {
-        case .failed(let errno): return errno
-        case .done(let number):
-            let file = FileDescriptor(number)
-            return failure { Int(fsync(file.number)) }
-        }
-    }
-
-    private func failure(_ call: () -> Int) -> Errno? {
-        switch systemCall(call) {
-        case .done: nil
-        case .failed(let errno): errno
+            return error.errno
         }
     }
 }
