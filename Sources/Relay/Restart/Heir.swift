@@ -48,20 +48,14 @@ struct Heir: ~Copyable {
             })
         precondition(!sockets.isEmpty, "a relay has a socket")
         var inherited = [theirs.number, state.number, later.number] + sockets
-        var value =
-            "1 channel=\(theirs.number) socket=\(sockets[0]) state=\(state.number)"
-            + " errors=\(later.number)"
-        if sockets.count > 1 {
-            value += " others=" + sockets.dropFirst().map(String.init).joined(separator: ",")
-        }
-        if let lock {
-            inherited.append(lock)
-            value += " lock=\(lock)"
-        }
+        if let lock { inherited.append(lock) }
+        let legacy = Inheritance.Legacy(
+            channel: theirs.number, socket: sockets[0], state: state.number, errors: later.number,
+            otherSockets: Array(sockets.dropFirst()), lock: lock)
         process = try Int32(
             systemCall("start", program.path) {
                 Heir.start(
-                    program, ["\(Inheritance.variable)=\(value)"] + program.variables, inherited,
+                    program, ["\(Inheritance.variable)=\(legacy)"] + program.variables, inherited,
                     theirErrors.number)
             })
         self.channel = channel

@@ -48,32 +48,19 @@ public final class Inheritance: Sendable {
     }
 
     private init(_ value: String) throws(InheritanceError) {
-        let words = value.split(separator: " ")
-        var numbers: [Int32?] = []
-        for name in ["channel", "socket", "state", "errors", "lock"] {
-            let word = words.dropFirst().first { $0.hasPrefix(name + "=") }
-            numbers.append(word.flatMap { Inheritance.descriptor($0.dropFirst(name.count + 1)) })
+        guard let legacy = Legacy(value), legacy.all.allSatisfy(Inheritance.take) else {
+            throw .malformed(value)
         }
-        let others = words.dropFirst().first { $0.hasPrefix("others=") } ?? "others="
-        let numbersOfOthers = others.dropFirst(7).split(separator: ",").map(Inheritance.descriptor)
-        guard words.first == "1", let channel = numbers[0], let socket = numbers[1],
-            let state = numbers[2], let errors = numbers[3], !numbersOfOthers.contains(nil)
-        else { throw .malformed(value) }
-        self.channel = HandoverChannel(FileDescriptor(Int(channel)))
-        self.socket = socket
-        otherSockets = numbersOfOthers.compactMap(\.self)
-        self.state = FileDescriptor(Int(state))
-        self.errors = FileDescriptor(Int(errors))
-        lock = numbers[4]
+        channel = HandoverChannel(FileDescriptor(Int(legacy.channel)))
+        socket = legacy.socket
+        otherSockets = legacy.otherSockets
+        state = FileDescriptor(Int(legacy.state))
+        errors = FileDescriptor(Int(legacy.errors))
+        lock = legacy.lock
     }
 
-    /// The number of a descriptor that is open, not a standard one, and closed on exec from now on.
-    private static func descriptor(_ text: Substring) -> Int32? {
-        guard let number = Int32(text), number > 2, fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
-            return nil
-        }
-        return number
-    }
+    /// Lets a descriptor be closed on exec from now on; says no if it is not open.
+    private static func take(_ number: Int32) -> Bool { fcntl(number, F_SETFD, FD_CLOEXEC) == 0 }
 
     /// Says that this relay is prepared, and waits for the other one's last state.
     public func receive() throws(InheritanceError) -> StoredCheckpoint {
@@ -103,5 +90,67 @@ public final class Inheritance: Sendable {
         }
         _ = dup2(errors.number, STDERR_FILENO)
         service.resume()
+    }
+}
+
+extension Inheritance {
+    /// The descriptors that the variable names, each of which has one owner.
+    struct Legacy: Equatable, CustomStringConvertible {
+        let channel: Int32
+        let socket: Int32
+        let state: Int32
+        let errors: Int32
+        var otherSockets: [Int32] = []
+        var lock: Int32?
+
+        var all: [Int32] {
+            [channel, socket, state, errors] + otherSockets + (lock.map { [$0] } ?? [])
+        }
+
+        /// As the variable has it.
+        var description: String {
+            var value = "1 channel=\(channel) socket=\(socket) state=\(state) errors=\(errors)"
+            if !otherSockets.isEmpty {
+                value += " others=" + otherSockets.map(String.init).joined(separator: ",")
+            }
+            return value + (lock.map { " lock=\($0)" } ?? "")
+        }
+
+        init(
+            channel: Int32, socket: Int32, state: Int32, errors: Int32, otherSockets: [Int32],
+            lock: Int32?
+        ) {
+            self.channel = channel
+            self.socket = socket
+            self.state = state
+            self.errors = errors
+            self.otherSockets = otherSockets
+            self.lock = lock
+        }
+
+        /// Reads the variable. Words that a newer relay adds are passed over.
+        init?(_ text: String) {
+            let words = text.split(separator: " ")
+            func value(of name: String) -> Substring? {
+                words.dropFirst().first { $0.hasPrefix(name + "=") }?.dropFirst(name.count + 1)
+            }
+            func number(of name: String) -> Int32? { value(of: name).flatMap(Legacy.descriptor) }
+            let others = (value(of: "others") ?? "").split(separator: ",")
+            guard words.first == "1", let channel = number(of: "channel"),
+                let socket = number(of: "socket"), let state = number(of: "state"),
+                let errors = number(of: "errors")
+            else { return nil }
+            self.init(
+                channel: channel, socket: socket, state: state, errors: errors,
+                otherSockets: others.compactMap(Legacy.descriptor), lock: number(of: "lock"))
+            guard otherSockets.count == others.count, Set(all).count == all.count else {
+                return nil
+            }
+        }
+
+        /// The number of a descriptor that is not a standard one.
+        private static func descriptor(_ text: Substring) -> Int32? {
+            Int32(text).flatMap { $0 > 2 ? $0 : nil }
+        }
     }
 }
