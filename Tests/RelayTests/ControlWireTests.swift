@@ -142,6 +142,10 @@ struct ControlWireTests {
         for text in ["", ":", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "[::1]", "[::1%x]:1", "a:1"] {
             #expect(TransportAddress(text) == nil, "\(text)")
         }
+        // Nor are these what is written, whatever one might take them for.
+        for text in ["[192.0.2.1%3]:1", "1.2.3.4:+5", "::1:5", "[::1%0]:5", "[2001:DB8::1]:5"] {
+            #expect(TransportAddress(text) == nil, "\(text)")
+        }
     }
 }
 

@@ -84,7 +84,7 @@ extension ECNCodepoints {
 
 extension TransportAddress {
     /// The address that `description` made this text of: `192.0.2.1:4433`, `[2001:db8::1]:4433`,
-    /// with a zone as a number.
+    /// with a zone as a number. Another form of the same address is none.
     public init?(_ text: String) {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[colon...].dropFirst())
         else { return nil }
@@ -100,5 +100,6 @@ extension TransportAddress {
         }
         guard let ip = IPAddress(String(host)) else { return nil }
         self.init(ip: ip, port: port, scope: scope)
+        guard description == text else { return nil }
     }
 }
