@@ -5,9 +5,12 @@ SHELL := bash
 
 SWIFT ?= swift
 ARGS ?=
-FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 3600
 SEED ?=
+# For each of the targets.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGET ?= $(notdir $(wildcard Tests/RelayFuzz/Corpus/*))
+FUZZ_ARGS ?=
 
 # What is tested with a relay that has several workers, too.
 WORKER_TESTS := aioquic hijacking quic_portal rebinding restart wire
@@ -103,7 +106,7 @@ python: $(PYTHON) ## The Python integration: its tests, and its types.
 	cd integrations/python && PYTHONDONTWRITEBYTECODE=1 $(CURDIR)/$(PYTHON) -m pytest
 	cd integrations/python && $(CURDIR)/$(PYTHON) -m mypy --cache-dir=$(CURDIR)/.build/mypy
 
-e2e: build $(PYTHON) ## Real QUIC programs and raw sockets, and the dashboard in a terminal.
+e2e: build $(PYTHON) .build/faults.so ## Real QUIC programs and raw sockets, and the dashboard in a terminal.
 	@.ci/install-packages tmux coturn $(LABORATORY)
 	@.ci/unpack-package caddy .build/caddy
 	PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=$(RELAY) $(PYTHON) -m pytest Tests/EndToEnd
@@ -133,15 +136,17 @@ soak: build $(PYTHON) ## An hour of mischief, with the books kept: make soak SOA
 		$(PYTHON) -m soak --seconds $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
 
 # Dead code must not be stripped: the linker takes libFuzzer's counters for dead.
-fuzz: packages ## Feed the reader and the relay mutated input: make fuzz FUZZ_SECONDS=600
+fuzz: packages ## Feed what reads foreign bytes mutated ones: make fuzz FUZZ_SECONDS=600 FUZZ_TARGET=line
 	$(SWIFT) build -c release --product relay-fuzz --scratch-path .build/fuzz \
 		--sanitize fuzzer --sanitize address --disable-dead-strip \
 		-Xswiftc -DFUZZING -Xswiftc -enable-testing \
 		-Xswiftc -sanitize-coverage=edge,indirect-calls,trace-cmp,inline-8bit-counters
-	@mkdir -p .build/fuzz/corpus .build/fuzz/findings
-	SWIFT_BACKTRACE=enable=no .build/fuzz/release/relay-fuzz -max_total_time=$(FUZZ_SECONDS) \
-		-max_len=6000 -print_final_stats=1 -artifact_prefix=.build/fuzz/findings/ \
-		.build/fuzz/corpus Tests/RelayFuzz/Corpus
+	for target in $(FUZZ_TARGET); do \
+		mkdir -p .build/fuzz/corpus/$$target .build/fuzz/findings; \
+		FUZZ_TARGET=$$target SWIFT_BACKTRACE=enable=no .build/fuzz/release/relay-fuzz \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=6000 -print_final_stats=1 \
+			-artifact_prefix=.build/fuzz/findings/$$target- $(FUZZ_ARGS) \
+			.build/fuzz/corpus/$$target Tests/RelayFuzz/Corpus/$$target; done
 
 admission: ## Compile the overload filter, a program for the kernel, into the tree.
 	Sources/CLinux/admission/generate --clang $(CLANG)
@@ -159,6 +164,11 @@ packages:
 
 checks: packages
 	$(SWIFT) build -c release --product relay-checks
+
+# Loaded before the C library, to let system calls fail.
+.build/faults.so: Tests/EndToEnd/faults/faults.c
+	@mkdir -p $(@D)
+	$(CLANG) -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $< -ldl
 
 .build/bench/%: Benchmarks/%/*
 	@mkdir -p $(@D)

@@ -65,7 +65,7 @@ let package = Package(
             ],
             path: "Tests/RelayChecks", swiftSettings: strict),
         .executableTarget(
-            name: "relay-fuzz", dependencies: ["RelayCore"], path: "Tests/RelayFuzz",
+            name: "relay-fuzz", dependencies: ["Relay", "RelayCore"], path: "Tests/RelayFuzz",
             exclude: ["Corpus"], swiftSettings: strict),
         .executableTarget(
             name: "relay-demo",
@@ -87,7 +87,8 @@ let package = Package(
             name: "RelayCoreTests", dependencies: ["RelayCore", "TestSupport"],
             exclude: ["Captures"], swiftSettings: strict),
         .testTarget(
-            name: "RelayFuzzTests", dependencies: ["relay-fuzz"], swiftSettings: strict),
+            name: "RelayFuzzTests", dependencies: ["relay-fuzz", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "RelaySimulatorTests", dependencies: ["RelaySimulator"], swiftSettings: strict),
         .testTarget(

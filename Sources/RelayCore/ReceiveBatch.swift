@@ -73,7 +73,7 @@ public struct LocalAddress: Hashable, BitwiseCopyable, Sendable {
 /// What one call to receive brought: up to 64 slots, each with a datagram or a train of them.
 ///
 /// The bytes stay where the system wrote them until the plan that refers to them has been sent.
-public struct ReceiveBatch: ~Copyable {
+public struct ReceiveBatch: ~Copyable, Sendable {
     /// Slots in a batch. 64 trains of 64 KiB are more than a core forwards between two calls.
     public static let slotLimit = 64
     /// Bytes in a slot: what a coalesced train can hold, so that none is cut (udp(7), UDP_GRO).

@@ -18,7 +18,7 @@ protocol RunTarget {
 /// of which only the last may be shorter, with one set of ECN bits. The plan joins what the batch
 /// brought for a destination as far as that allows, and keeps the order of arrival within each
 /// destination. It refers to bytes in the receive batch and copies none but its own replies.
-public struct TransmitPlan: ~Copyable {
+public struct TransmitPlan: ~Copyable, Sendable {
     /// Datagrams in a run: what every kernel takes in one message (UDP_MAX_SEGMENTS before 6.9).
     public static let runDatagramLimit = 64
     /// Bytes in a run: below 65,535 less IPv6 and UDP headers and what tunnels may add.

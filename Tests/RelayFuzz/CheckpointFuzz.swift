@@ -30,6 +30,19 @@ enum CheckpointFuzz {
         precondition(restoration.sessions <= count, "more sessions than there were")
         var relay = FuzzedRelay(engine)
         relay.run(input.dropFirst(1 + content.count))
+        relay.end()
+    }
+
+    /// Reads a file as it is: most are refused, and the reason is told in a line. One that is read
+    /// has its parts where they can be.
+    static func runFile(_ file: [UInt8]) {
+        do throws(CheckpointError) {
+            let stored = try StoredCheckpoint(file)
+            precondition(stored.sessionCount <= file.count / CheckpointFormat.sessionBytes)
+            precondition(stored.locals.count <= RelayCheckpoint.localLimit)
+        } catch {
+            precondition(!error.description.isEmpty && !error.description.contains("\n"))
+        }
     }
 
     private static func signed(_ content: [UInt8], sessions: Int, length: Int) -> [UInt8] {
@@ -54,10 +67,5 @@ enum CheckpointFuzz {
             CheckpointFormat.checksum(writer.bytes, from: CheckpointFormat.contentOffset))
         return writer.bytes
     }
-}
-#else
-/// The format is internal to the core: only builds for testing see it.
-enum CheckpointFuzz {
-    static func run(_ input: ArraySlice<UInt8>) {}
 }
 #endif

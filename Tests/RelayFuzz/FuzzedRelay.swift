@@ -1,10 +1,11 @@
-import RelayCore
+#if DEBUG || FUZZING
+@testable import RelayCore
 
 /// A whole relay that lives through what an input says: datagrams of peers and strangers, single or
 /// in trains, registrations, time, and what operators do.
 ///
-/// The input is a sequence of steps, cut off where it ends. The low three bits of a step's first
-/// byte say what it is, the others who does it; numbers are little-endian:
+/// The first byte says how the relay is configured (`configuration`). Steps follow. The low three
+/// bits of a step's first byte say what it is, the others who does it:
 ///
 ///      what   arguments in bits
 ///     +------+------+---------------------------------------------------------
@@ -15,8 +16,7 @@ import RelayCore
 ///     +------+---------------------------------------------------------
 struct FuzzedRelay: ~Copyable {
     private var engine: RelayEngine
-    private var batch: ReceiveBatch
-    private var plan: TransmitPlan
+    private var storage = FuzzStorage.take()
     private var snapshot: RelaySnapshot
     private var now = FuzzedRelay.startedAt
     private var cursor: UInt64 = 0
@@ -24,12 +24,44 @@ struct FuzzedRelay: ~Copyable {
     static let startedAt = Instant(nanoseconds: 1_000 * Nanoseconds.perSecond)
     /// Sessions there may be: few, so that they get into each other's way.
     private static let sessionLimit = 4
+    private static let secrets = [Array("a secret of the tokens".utf8)]
 
-    init() {
-        guard let configuration = try? RelayConfiguration(sessionLimit: FuzzedRelay.sessionLimit)
-        else { fatalError("the limit is allowed") }
-        self.init(
-            RelayEngine(configuration: configuration, secret: (3, 5), at: FuzzedRelay.startedAt))
+    /// Takes an input.
+    static func run(_ input: [UInt8]) {
+        guard let first = input.first else { return }
+        var relay = FuzzedRelay(configuration(first))
+        relay.run(input.dropFirst())
+        relay.end()
+    }
+
+    /// Leaves its memory to the next one.
+    consuming func end() { FuzzStorage.leave(storage) }
+
+    /// Bit 0 is `--strict`, bit 1 `--stun`, bit 2 that tokens are asked for, bit 3 that special
+    /// addresses are refused, bits 4 and 5 the policy for rebinding, bit 6 narrow limits.
+    private static func configuration(_ bits: UInt8) -> RelayConfiguration {
+        let policies = RebindPolicy.allCases
+        let isNarrow = bits & 0x40 != 0
+        do {
+            var configuration = try RelayConfiguration(
+                sessionLimit: sessionLimit, halfOpenLimitPerSource: isNarrow ? 1 : 1_024,
+                registrationRatePerSource: isNarrow ? 1 : 1_000,
+                unvalidatedAllowanceBytes: isNarrow ? 1_472 : 16_384,
+                ackRatePerSource: isNarrow ? 1 : 1_000, deniesSpecialSources: bits & 8 != 0,
+                rebindPolicy: policies[Int(bits >> 4 & 3) % policies.count],
+                isStrict: bits & 1 != 0, answersSTUN: bits & 2 != 0)
+            if bits & 4 != 0 {
+                configuration.authority = TokenAuthority(
+                    secrets: secrets, unixSeconds: { $0.nanoseconds / Nanoseconds.perSecond })
+            }
+            return configuration
+        } catch {
+            preconditionFailure("every value is allowed: \(error)")
+        }
+    }
+
+    private init(_ configuration: RelayConfiguration) {
+        self.init(RelayEngine(configuration: configuration, secret: (3, 5), at: Self.startedAt))
         // Most of what is interesting happens between two peers.
         receive(registration(0), from: source(0))
         receive(registration(0), from: source(1))
@@ -38,14 +70,12 @@ struct FuzzedRelay: ~Copyable {
     /// A relay that has sessions already.
     init(_ engine: consuming RelayEngine) {
         self.engine = engine
-        batch = ReceiveBatch()
-        plan = TransmitPlan()
         snapshot = RelaySnapshot(sessionLimit: FuzzedRelay.sessionLimit)
     }
 
     /// Lives through an input.
     mutating func run(_ input: ArraySlice<UInt8>) {
-        var program = FuzzProgram(rest: input)
+        var program = FuzzProgram(input)
         while let first = program.byte() {
             switch first & 7 {
             case 5:
@@ -87,13 +117,20 @@ struct FuzzedRelay: ~Copyable {
     /// A line without a cookie, and then with the one that it is answered with: bit 6 says whether
     /// to leave, bits 3 to 5 are the key, the others the session.
     private mutating func keyed(_ number: UInt8, from source: TransportAddress) {
-        let line = "\(id(number));peer=000000000000000\(1 + (number >> 3 & 7))"
+        let id = id(number)
+        var line = "\(id);peer=000000000000000\(1 + (number >> 3 & 7))"
+        if let authority = engine.configuration.authority {
+            // A key of 7 has a token that is no good any more.
+            let seconds = now.nanoseconds / Nanoseconds.perSecond + (number >> 3 & 7 == 7 ? 0 : 9)
+            line += ";\(authority.token(for: id, expiresAtUnixSeconds: seconds).text)"
+        }
         receive(Array("REG:\(line)\n".utf8), from: source)
-        guard plan.runCount == 1, plan.runs[0].byteCount == 37 else { return }
-        let cookie = (4..<36).map { plan.replyBytes[$0] }
+        guard storage.plan.runCount == 1, storage.plan.runs[0].byteCount == 37 else { return }
+        let cookie = (4..<36).map { storage.plan.replyBytes[$0] }
         let verb = number & 0x40 == 0 ? "REG" : "BYE"
         receive(Array("\(verb):\(line);cookie=".utf8) + cookie + [0x0a], from: source)
-        precondition(plan.runCount == 1 && plan.runs[0].destination == source, "no answer")
+        precondition(
+            storage.plan.runCount == 1 && storage.plan.runs[0].destination == source, "no answer")
     }
 
     private mutating func command(_ number: UInt8) {
@@ -108,15 +145,30 @@ struct FuzzedRelay: ~Copyable {
     private mutating func receive(
         _ bytes: [UInt8], from source: TransportAddress, segment: Int = 0, ecn: UInt8 = 0
     ) {
-        batch.arrivals[0] = Arrival(
+        storage.batch.arrivals[0] = Arrival(
             source: source, length: bytes.count, segmentLength: segment, ecn: ecn)
-        for index in bytes.indices { batch.bytes[index] = bytes[index] }
-        batch.count = 1
-        engine.receive(batch, into: &plan, at: now)
-        engine.settle(plan, at: now)
+        for index in bytes.indices { storage.batch.bytes[index] = bytes[index] }
+        storage.batch.count = 1
+        engine.receive(storage.batch, into: &storage.plan, at: now)
+        checkReplies(to: storage.batch.arrivals[0])
+        engine.settle(storage.plan, at: now)
     }
 
     // MARK: What must hold
+
+    /// Whoever sent is told no more than it said, and nobody else is told anything.
+    private func checkReplies(to arrival: Arrival) {
+        var bytes = 0
+        for number in 0..<storage.plan.runCount where storage.plan.runs[number].isReply {
+            precondition(
+                storage.plan.runs[number].destination == arrival.source, "a stranger is answered")
+            bytes += Int(storage.plan.runs[number].byteCount)
+        }
+        let request = Int(arrival.length)
+        let isAllowed =
+            engine.configuration.answersSTUN ? bytes * 10 <= request * 22 : bytes <= request
+        precondition(isAllowed, "an answer is longer than its request")
+    }
 
     private mutating func check() {
         let received = engine.counters.received.datagrams
@@ -145,18 +197,4 @@ struct FuzzedRelay: ~Copyable {
         }
     }
 }
-
-/// What is left of an input.
-private struct FuzzProgram {
-    var rest: ArraySlice<UInt8>
-
-    mutating func byte() -> UInt8? { rest.popFirst() }
-
-    mutating func word() -> UInt16 { UInt16(byte() ?? 0) | UInt16(byte() ?? 0) << 8 }
-
-    mutating func bytes() -> [UInt8] {
-        let count = min(Int(word() % 1_601), rest.count)
-        defer { rest = rest.dropFirst(count) }
-        return Array(rest.prefix(count))
-    }
-}
+#endif
