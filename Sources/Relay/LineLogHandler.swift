@@ -34,17 +34,21 @@ public struct LineLogHandler: LogHandler {
         set { metadata[key] = newValue }
     }
 
-    /// Writes the line, and before it how many were lost while nobody read.
+    /// Writes the line, and before it how many were lost, as nobody read them or the disk was full.
     public func log(event: LogEvent) {
         let lost = output.takeLost()
-        if lost > 0 { write(.warning, "log_lines_lost", ["count": "\(lost)"]) }
+        if lost > 0, !write(.warning, "log_lines_lost", ["count": "\(lost)"]) {
+            output.noteLost(lost)
+        }
         let fields = metadata.merging(event.metadata ?? [:]) { _, own in own }
-        write(event.level, event.message.description, fields)
+        if !write(event.level, event.message.description, fields) { output.noteLost(1) }
     }
 
-    private func write(_ level: Logger.Level, _ event: String, _ fields: Logger.Metadata) {
+    private func write(
+        _ level: Logger.Level, _ event: String, _ fields: Logger.Metadata
+    ) -> Bool {
         let sorted = fields.sorted { LineLogHandler.order($0.key, $1.key) }
-        output.write(
+        return output.write(
             line(
                 time: timestamp(unixMilliseconds: MonotonicClock.unixMilliseconds()),
                 level: level.rawValue, event: event,

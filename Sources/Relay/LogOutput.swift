@@ -10,6 +10,7 @@ public final class LogOutput: Sendable {
     private static let patienceMilliseconds: Int32 = 1_000
 
     private let descriptor: Int32
+    private let isTerminal: Bool
     /// The same terminal, opened once more so that it does not block. To say so of the descriptor
     /// would say it to everybody who has it, such as the shell that started us.
     private let terminal: Int32?
@@ -23,6 +24,7 @@ public final class LogOutput: Sendable {
     public init(descriptor: Int32, fallback: Int32? = nil) {
         self.descriptor = descriptor
         self.fallback = fallback
+        isTerminal = isatty(descriptor) == 1
         terminal = LogOutput.reopen(descriptor)
     }
 
@@ -55,23 +57,30 @@ public final class LogOutput: Sendable {
         return lost.exchange(0, ordering: .relaxed)
     }
 
-    /// Writes a line, or counts it as lost. One that is worth waiting for gets its full wait even
+    /// Counts lines that could not be written, to be told later.
+    func noteLost(_ count: UInt64) { lost.add(count, ordering: .relaxed) }
+
+    /// Writes a line; says no if it is lost. One that is worth waiting for gets its full wait even
     /// behind a reader that has stopped.
-    public func write(_ line: String, isWorthWaitingFor: Bool) {
+    @discardableResult
+    public func write(_ line: String, isWorthWaitingFor: Bool) -> Bool {
         let waits = isWorthWaitingFor || !isStalled.load(ordering: .relaxed)
         guard isWritable(within: waits ? LogOutput.patienceMilliseconds : 0) else {
             isStalled.store(true, ordering: .relaxed)
-            lost.add(1, ordering: .relaxed)
-            return
+            return false
         }
         isStalled.store(false, ordering: .relaxed)
-        if !writeWhole(line), !isGone.exchange(true, ordering: .relaxed), fallback != nil {
-            _ = writeWhole(line)
+        guard let errno = failure(of: line) else { return true }
+        guard errno.code == EIO, isTerminal else { return false }
+        // It has hung up: there is nobody who could be told later.
+        if !isGone.exchange(true, ordering: .relaxed), fallback != nil {
+            return failure(of: line) == nil
         }
+        return true
     }
 
-    /// Writes a line, as far as that is possible. Says no if it hangs up.
-    private func writeWhole(_ line: String) -> Bool {
+    /// Writes a line, as far as that is possible; says why it is not.
+    private func failure(of line: String) -> Errno? {
         let patience = UInt64(LogOutput.patienceMilliseconds) * Nanoseconds.perMillisecond
         let end = MonotonicClock.now().advanced(byNanoseconds: patience)
         var line = line
@@ -80,22 +89,21 @@ public final class LogOutput: Sendable {
             // Sound: each write reads only what is left of the line. A pipe that is writable takes
             // 4,096 bytes at once (PIPE_BUF, pipe(7)), more than any line has.
             while unsafe !rest.isEmpty {
-                switch systemCall({ unsafe Glibc.write(number, rest.baseAddress, rest.count) }) {
+                switch uninterrupted({ unsafe Glibc.write(number, rest.baseAddress, rest.count) }) {
                 case .done(let count):
                     unsafe rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-                case .failed(let errno) where errno.code == EINTR: continue
                 case .failed(let errno) where errno.code == EAGAIN:
                     // A terminal may have room for a part of a line, and be called writable when it
                     // has none. Once its time is over, the rest of the line is lost.
                     guard MonotonicClock.now() < end else {
                         isStalled.store(true, ordering: .relaxed)
-                        return true
+                        return nil
                     }
                     _ = usleep(1_000)
-                case .failed(let errno): return errno.code != EIO
+                case .failed(let errno): return errno
                 }
             }
-            return true
+            return nil
         }
     }
 

@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import Testing
 
@@ -22,6 +23,20 @@ struct LineLogHandlerTests {
         #expect(text.last == "\n")
         #expect(text.filter { $0 == "\n" }.count == 1)
         return String(text.replacing(time, with: "T").dropLast())
+    }
+
+    /// A disk that is full takes nothing; once there is room it is told how much is missing.
+    @Test func linesThatAFullDiskRefusedAreCounted() throws {
+        let pipe = Pipe()
+        let file = unsafe open("/dev/full", O_WRONLY | O_CLOEXEC)
+        defer { close(file) }
+        let logger = Logger(label: "test") { _ in LineLogHandler(format: .text, descriptor: file) }
+        for number in 0..<5 { logger.info("lost_\(number)") }
+        #expect(dup2(pipe.writeEnd, file) == file)
+        logger.info("written")
+        logger.info("next")
+        let lines = pipe.text().split(separator: "\n").map { $0.drop { $0 != " " } }
+        #expect(lines == [" warning log_lines_lost count=5", " info written", " info next"])
     }
 
     @Test func aTextLineHasTimeLevelEventAndFields() throws {
