@@ -21,3 +21,16 @@ public final class ServiceThread: Sendable {
         }
     }
 }
+
+extension ServerBootstrap {
+    /// Lets a server wait for a second where the process has no descriptor or no memory left for a
+    /// client. It would try again at once otherwise, and burn a core for as long as that lasts.
+    func waitingForRoom() -> ServerBootstrap {
+        serverChannelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(
+                    AcceptBackoffHandler(shouldForwardIOErrorCaught: false))
+            }
+        }
+    }
+}

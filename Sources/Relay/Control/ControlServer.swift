@@ -105,7 +105,7 @@ public final class ControlServer: Sendable {
         _ listener: ControlListener, isReadOnly: Bool, _ desk: NIOLoopBound<ControlDesk>,
         on loop: any EventLoop
     ) throws -> any Channel {
-        try ServerBootstrap(group: loop)
+        try ServerBootstrap(group: loop).waitingForRoom()
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let connection = ControlConnection(desk.value, isReadOnly: isReadOnly)

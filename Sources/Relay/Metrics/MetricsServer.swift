@@ -26,7 +26,7 @@ public final class MetricsServer: Sendable {
     ) throws(SystemError) {
         let pages = MetricsPages(service: service, version: version)
         let clients = MetricsClients(limit: MetricsServer.clientLimit)
-        let bootstrap = ServerBootstrap(group: thread.group)
+        let bootstrap = ServerBootstrap(group: thread.group).waitingForRoom()
             .serverChannelOption(.backlog, value: 128)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
