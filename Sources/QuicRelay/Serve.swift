@@ -72,6 +72,7 @@ struct Serve: ParsableCommand {
     private func run(
         _ limits: RelayConfiguration, _ socket: SocketConfiguration, _ logger: Logger
     ) throws {
+        try OpenFileLimit.check(workers: network.workers.number)
         // First, while the numbers of what was passed are those of nothing else.
         let systemd = try SystemdEnvironment.take()
         var choice = try systemd.sockets.choose(for: socket)

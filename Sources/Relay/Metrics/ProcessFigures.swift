@@ -50,12 +50,7 @@ struct ProcessFigures: Sendable, Equatable {
     }
 
     private static func openFileSoftLimit() -> Double? {
-        var limit = rlimit()
-        // Sound: the call writes one rlimit, which is there.
-        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
-            return nil
-        }
-        return limit.rlim_cur == rlim_t.max ? .infinity : Double(limit.rlim_cur)
+        OpenFileLimit.current.map { $0 == rlim_t.max ? .infinity : Double($0) }
     }
 
     private static func openFileCount() -> Int? {
