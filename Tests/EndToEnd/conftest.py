@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from agent_process import Agent, StartAgent
 from couples import Stack, StartNat
 from dashboard import DashboardRelay, StartDashboard
+from faults import Faults
 from nat import Nat
 from programs import aioquic_options
 from relay_process import GuardedRelay, Relay, StartRelay, why_no_relay
@@ -95,6 +96,13 @@ def start_agent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Star
         except AssertionError as error:
             errors.append(str(error))
     assert not errors, "\n".join(errors)
+
+
+@pytest.fixture
+def faults(tmp_path: Path, seed: int) -> Iterator[Faults]:
+    """System calls that a relay can be started with, and that fail once a test says so."""
+    with Faults(tmp_path / "faults", seed) as faults:
+        yield faults
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"], ids=["ipv4", "ipv6"])
@@ -283,9 +291,9 @@ def _relay_starter(node: Any, directory: Path, rng: random.Random) -> Iterator[S
     started: list[Relay] = []
     node.stash[_relays] = started
 
-    def start(*arguments: str, host: str = "127.0.0.1") -> Relay:
+    def start(*arguments: str, host: str = "127.0.0.1", **options: Any) -> Relay:
         log = directory / f"relay-{len(started)}.log"
-        relay = Relay(host, list(arguments), log, rng)
+        relay = Relay(host, list(arguments), log, rng, **options)
         started.append(relay)
         return relay
 

@@ -95,9 +95,17 @@ class RelayPeers:
 class Relay(RelayPeers):
     """A running relay, and the peers that a test opened on it."""
 
-    def __init__(self, host: str, arguments: list[str], log: Path, rng: random.Random) -> None:
-        """Starts the relay on a free port and returns when it answers."""
+    def __init__(
+        self,
+        host: str,
+        arguments: list[str],
+        log: Path,
+        rng: random.Random,
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        """Starts the relay on a free port, with more variables, and returns when it answers."""
         super().__init__(host, rng)
+        self._variables = variables or {}
         self.log = log
         self._is_stopped = False
         self._command = [str(relay_binary()), "--no-tui", "--bind", host]
@@ -111,7 +119,7 @@ class Relay(RelayPeers):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=neutral_environment(),
+                env=neutral_environment() | self._variables,
             )
         try:
             self._await_answer()

@@ -15,7 +15,8 @@ from relay_process import GuardedRelay, neutral_environment, relay_binary
 from test_agent import LOCAL, Couple, send_until_received
 from waiting import wait_until
 
-def _token(secret_file: Path, session: uuid.UUID, ttl: str = "1h") -> str:
+def mint(secret_file: Path, session: uuid.UUID, ttl: str = "1h") -> str:
+    """A token for a session, as the program prints it."""
     command = [str(relay_binary()), "token", "--secret-file", str(secret_file)]
     command += ["--session", str(session), "--ttl", ttl]
     made = subprocess.run(
@@ -30,7 +31,7 @@ def test_agents_with_a_token_meet(
     session = uuid.uuid4()
     relays = [guarded.address]
     couple = Couple(
-        start_agent, (relays, relays), session, "--token", _token(secret_file, session)
+        start_agent, (relays, relays), session, "--token", mint(secret_file, session)
     )
     with (
         Peer(couple.client.address, LOCAL) as client,
@@ -51,7 +52,7 @@ def test_a_token_that_does_not_fit_is_refused(
     ttl: str,
 ) -> None:
     session = uuid.uuid4()
-    token = _token(secret_file, uuid.uuid4() if of_another_session else session, ttl)
+    token = mint(secret_file, uuid.uuid4() if of_another_session else session, ttl)
     if not of_another_session:
         expiry = int(token.split(";")[0].removeprefix("exp="))
         wait_until(lambda: time.time() > expiry + 1, "the token to expire")
