@@ -12,7 +12,7 @@ from peers import registration
 from .ledger import CountedSocket, Switchboard
 from .payload import ID_BYTES, Stamp, long_header, read_stamp, short_header, stamped
 
-# How long after its last use a socket stays open: longer than the relay remembers its address.
+# How long after its last use a socket stays open: longer than the relay forwards to its address.
 LINGER_SECONDS = 20.0
 
 _REPEAT_SECONDS = 1.0
@@ -22,6 +22,8 @@ _HANDSHAKE_BYTES = 1_200
 _SIZES = (30, 64, 150, 400, 900, 1_200, 1_350, 1_472)
 _LARGE_SIZES = (4_000, 16_000, 65_507)
 _TRAIN_LIMIT = 16
+# As many of the longest at once as the relay takes in a batch, and more.
+_STORM = 100
 
 
 @dataclass
@@ -39,11 +41,15 @@ class End:
     registers_at: float = 0.0
     last_number: int = 0
     heard: int = 0
-    former: list[tuple[float, CountedSocket]] = field(default_factory=list)
+    former: list[CountedSocket] = field(default_factory=list)
 
 
 class Couple:
-    """A session of two peers. All that comes to either must be the other's."""
+    """A session of two peers. All that comes to either must be the other's.
+
+    Only one that moves while its session waits, and registers from another address, may be taken
+    for both: then it gets its own at its former address.
+    """
 
     def __init__(
         self, number: int, switchboard: Switchboard, rng: random.Random, counts: dict[str, int]
@@ -98,6 +104,10 @@ class Couple:
         if kind < 0.05:
             self._send(end, rng.choice(_LARGE_SIZES))
             return 1
+        if kind < 0.051:
+            for _ in range(_STORM):
+                self._send(end, _LARGE_SIZES[-1])
+            return _STORM
         if kind < 0.3 and count > 1 and end.heard > 3:
             self._send_train(end, min(count, _TRAIN_LIMIT))
             return count
@@ -105,7 +115,7 @@ class Couple:
             self._send(end, rng.choice(_SIZES))
         return count
 
-    def move(self, now: float) -> None:
+    def move(self) -> None:
         """Gives one of the two another port or address, which it tells by registering or not."""
         rng = self._rng
         end = self.ends[rng.randrange(2)]
@@ -113,7 +123,7 @@ class Couple:
         if is_far:
             end.host = self._host(end.side, rng.randrange(4))
         side = end.side
-        end.former.append((now + LINGER_SECONDS, end.socket))
+        end.former.append(end.socket)
         end.socket = self._switchboard.open(end.host, lambda payload: self._take(side, payload))
         says_so = not self.is_quic or rng.random() < 0.5
         self._counts[f"moves_{'far' if is_far else 'near'}_{'said' if says_so else 'unsaid'}"] += 1
@@ -131,14 +141,13 @@ class Couple:
             end.socket.send(self._keyed(end, "BYE"))
             self._counts["byes"] += 1
 
-    def close_former(self, now: float) -> bool:
-        """Closes the sockets that nothing can come to any more; whether those are all."""
+    def close(self, now: float) -> bool:
+        """Closes its sockets if nothing can come to them any more; whether that is so."""
         is_over = bool(self.left_at) and now > self.left_at + LINGER_SECONDS
-        for end in self.ends:
-            while end.former and (is_over or end.former[0][0] < now):
-                self._switchboard.close(end.former.pop(0)[1])
-            if is_over:
-                self._switchboard.close(end.socket)
+        if is_over:
+            for end in self.ends:
+                for socket in (*end.former, end.socket):
+                    self._switchboard.close(socket)
         return is_over
 
     # What is sent
@@ -181,10 +190,12 @@ class Couple:
         end = self.ends[side]
         stamp = read_stamp(payload)
         if stamp:
-            assert (stamp.couple, stamp.side) == (self.number, 1 - side), (
+            is_others = stamp.side != side
+            assert stamp.couple == self.number and (is_others or end.former), (
                 f"{stamp} came to side {side} of couple {self.number}"
             )
-            end.heard += 1
+            end.heard += is_others
+            self._counts["echoes"] += not is_others
             return
         self._counts[f"answers_{payload[:3].decode(errors='replace')}"] += 1
         if payload.startswith(b"ACK"):

@@ -214,11 +214,14 @@ class Station:
 
     def _act(self, now: float) -> int:
         rng = self._rng
-        if rng.random() < 0.03:
+        kind = rng.random()
+        if kind < 0.03:
             return self._strangers.act()
+        if kind < 0.032:
+            return self._strangers.storm()
         couple = rng.choice(self._couples)
         if couple.is_paired and rng.random() < 0.005:
-            couple.move(now)
+            couple.move()
         return couple.send(16)
 
     def _change_couples(self, now: float) -> None:
@@ -226,9 +229,7 @@ class Station:
             couple.leave(now)
             self._couples.remove(couple)
             self._left.append(couple)
-        self._left = [couple for couple in self._left if not couple.close_former(now)]
-        for couple in self._couples:
-            couple.close_former(now)
+        self._left = [couple for couple in self._left if not couple.close(now)]
         self._strangers.close_former(now)
 
 

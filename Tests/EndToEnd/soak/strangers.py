@@ -14,6 +14,8 @@ from .ledger import CountedSocket, Switchboard
 from .payload import ID_BYTES, long_header
 
 _OPEN_LIMIT = 100
+_STORM_LIMIT = 200
+_LONGEST_BYTES = 65_507
 _MAGIC_COOKIE = 0x2112A442
 _BINDING_REQUEST, _BINDING_RESPONSE = b"\x00\x01", b"\x01\x01"
 
@@ -42,9 +44,18 @@ class Strangers:
         stranger = rng.choice(self._open)
         name, payload = self._datagram()
         self._counts[f"strangers_{name}"] += 1
-        count = 10 if rng.random() < 0.02 else 1
+        stranger.send(payload)
+        return 1
+
+    def storm(self) -> int:
+        """Lets one send as many and as long datagrams at once as the relay takes in a batch, and more:
+        so all of its buffers are in use from early on; how many they were."""
+        count = self._rng.randrange(1, _STORM_LIMIT)
+        payload = self._rng.randbytes(_LONGEST_BYTES)
+        stranger = self._rng.choice(self._open)
         for _ in range(count):
             stranger.send(payload)
+        self._counts["storms"] += 1
         return count
 
     def close_former(self, now: float) -> None:
