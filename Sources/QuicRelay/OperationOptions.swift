@@ -5,7 +5,7 @@ import RelayCore
 /// How the relay is run and what it tells.
 struct OperationOptions: NamedOptions {
     static let valueOptions = [Setting.drain.name, "log-level", "log-format"]
-    static let flagOptions = ["no-tui"]
+    static let flagOptions = ["no-tui", "no-sandbox"]
     static let liveOptions = [Setting.drain.name, "log-level"]
 
     @Option(setting: .drain)
@@ -24,6 +24,11 @@ struct OperationOptions: NamedOptions {
 
     @Flag(name: .customLong("no-tui"), help: "Run without a dashboard, as a server does.")
     var noTUI = false
+
+    @Flag(
+        name: .customLong("no-sandbox"),
+        help: "Keep all rights and system calls, for kernels and libraries that need it.")
+    var noSandbox = false
 }
 
 extension Setting {

@@ -89,6 +89,7 @@ struct Serve: ParsableCommand {
         let initial = try InitialState(inheritance, directory, adopted: choice.adopted)
         let service = try RelayService(
             limits, socket: socket, logLevel: operation.logLevel, start: start(initial, directory))
+        let sandboxFailures = enterSandbox()
         try inheritance?.takeOver(service)
         let notifier = try SystemdNotifier.start(
             service, systemd, choice, logger: logger, logLevel: operation.logLevel)
@@ -96,6 +97,7 @@ struct Serve: ParsableCommand {
         let configuration = try reconfiguration(of: service, live, limits)
         let reload = try reload(configuration, service)
         let log = serviceLog(service, logger, isMuted: hasDashboard)
+        reportSandbox(sandboxFailures, to: log)
         initial.report(service.outcome) { fields in
             if hasDashboard { QuicRelay.say(InitialState.line(fields)) }
             log.log(.warning, "state_ignored", fields)

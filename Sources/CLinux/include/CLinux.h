@@ -106,6 +106,18 @@ int clinux_forbid_dumps(void);
 /* Whether this process leaves core dumps as far as that is its own affair. */
 int clinux_may_dump(void);
 
+/* What a relay can do without (sandbox.c). Each says 0, or -1 with errno. */
+/* No program that this process executes gets rights that this one has not (PR_SET_NO_NEW_PRIVS). */
+int clinux_forbid_privileges(void);
+/* The capabilities that the calling thread may use, a bit each (capabilities(7)). */
+uint64_t clinux_capabilities(void);
+/* Takes from all threads every capability but these. */
+int clinux_keep_capabilities(uint64_t kept);
+/* Refuses all system calls, to all threads and whatever they execute, that no relay makes. */
+int clinux_confine(void);
+/* Whether that was done, by this process or by one before it. */
+int clinux_is_confined(void);
+
 /* Names the calling thread, as top(1) and gdb show it; at most 15 characters. */
 void clinux_name_thread(const char *name);
 /* Gives the calling thread a stack of its own for signal handlers (sigaltstack(2)): one that runs

@@ -93,6 +93,7 @@ class Station:
 
     def run(self) -> None:
         """Goes through all phases."""
+        self._operator.await_service()
         for name, share, restarts in PHASES:
             self._go_through(name, share * self._plan.seconds, restarts)
         self._compare_dashboard()
