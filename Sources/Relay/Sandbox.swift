@@ -3,20 +3,21 @@ internal import CLinux
 /// What a relay does without once it has its sockets, so that whoever finds a hole in it finds
 /// little behind that (Documentation/decisions/0031-sandbox.md).
 ///
-/// There is no way out: what is given up here is given up for the program, too, that the relay hands
-/// over to.
+/// There is no way out: what is given up here is given up for the program, too, that the relay
+/// hands over to.
 public enum Sandbox {
     /// What is left of the superuser's rights, as far as the process had them (capabilities(7)).
     public struct Rights: OptionSet, Sendable {
         /// The system's numbers, a bit each.
         public let rawValue: UInt64
 
+        /// Takes the system's numbers.
         public init(rawValue: UInt64) { self.rawValue = rawValue }
 
         /// CAP_CHOWN: to give the control socket's file to a group.
         public static let changingGroups = Rights(rawValue: 1 << 0)
-        /// CAP_DAC_OVERRIDE: to write the state into a directory that is another user's, and to read
-        /// the secrets and the configuration again.
+        /// CAP_DAC_OVERRIDE: to write the state into a directory that is another user's, and to
+        /// read the secrets and the configuration again.
         public static let othersFiles = Rights(rawValue: 1 << 1)
         /// CAP_NET_BIND_SERVICE: to serve the metrics on a port below 1024.
         public static let lowPorts = Rights(rawValue: 1 << 10)

@@ -297,6 +297,8 @@ def test_a_file_that_cannot_be_used_is_kept_aside(
     damaged = change(state.read_bytes())
     state.write_bytes(damaged)
     restarting.begin()
+    # It answers before it has said everything.
+    wait_until(lambda: restarting.event_count("state_ignored"), "it says what it does without")
     (line,) = [line for line in restarting.output().splitlines() if "state_ignored" in line]
     assert "warning" in line and str(state) in line and reason in line
     assert (tmp_path / "state" / "sessions.state.bad-1").read_bytes() == damaged
