@@ -29,6 +29,7 @@ _TIMEOUT_SECONDS = 15
 _SESSION_LIMIT = 150
 # Nothing is under way any more when nothing came for so long.
 _QUIET_SECONDS = 0.3
+_SETTLED_SECONDS = 1.0
 
 # So much of the whole time, and how the relay is restarted meanwhile.
 PHASES = (
@@ -165,14 +166,18 @@ class Station:
         return Entry(self._switchboard.accounted, readings[-1])
 
     def _settled_holdings(self) -> Holdings:
-        """What the relay holds when nobody is connected to it."""
+        """What the relay holds when nobody is connected to it: what it has for a second."""
         held = [holdings(self._relay.process_id)]
+        since = time.monotonic()
 
-        def is_settled() -> bool:
+        def are_settled() -> bool:
+            nonlocal since
             held.append(holdings(self._relay.process_id))
-            return held[-1] == held[-2]
+            if held[-1] != held[-2]:
+                since = time.monotonic()
+            return time.monotonic() - since > _SETTLED_SECONDS
 
-        wait_until(is_settled, "the relay's descriptors to settle")
+        wait_until(are_settled, "the relay's descriptors to settle")
         return held[-1]
 
     def _await_holdings(self, before: Holdings) -> None:
