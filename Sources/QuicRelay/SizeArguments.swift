@@ -16,10 +16,10 @@ extension Setting {
             let (least, most) = (
                 Setting.sizeWord(range.lowerBound), Setting.sizeWord(range.upperBound)
             )
+            let examples = range.contains(2 << 40) ? "500G or 2Ti" : "10M or 2Mi"
             throw NotAllowed(
                 description: "must be a number of \(unit) from \(least) to \(most), such as"
-                    + " \(Setting.sizeWord(defaultValue)) or 2Mi"
-                    + " (k, M, G, T: powers of 1000; Ki, Mi, Gi, Ti: powers of 1024)")
+                    + " \(examples) (k, M, G, T: powers of 1000; Ki, Mi, Gi, Ti: powers of 1024)")
         }
         return value
     }

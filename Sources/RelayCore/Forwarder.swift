@@ -161,18 +161,14 @@ struct Forwarder: ~Copyable {
         guard let peer = peer(at: arrival.source), entries[peer.index].gate != .closed,
             !mayHoldControl(arrival, slot: slot, of: batch)
         else { return .punted }
-        guard entries[peer.index].gate == .open else {
-            return meter(arrival, slot: slot, of: batch, from: peer, into: &plan, at: now)
+        var arrival = arrival
+        var isCut = false
+        if entries[peer.index].gate != .open {
+            let length = meter(arrival, slot: slot, from: peer, at: now)
+            isCut = length != arrival.length
+            if isCut, length == 0 { return .cut }
+            arrival.length = length
         }
-        return pass(arrival, slot: slot, of: batch, from: peer, into: &plan, at: now)
-    }
-
-    /// Plans a slot of a peer for its partner.
-    @inline(__always)
-    private mutating func pass(
-        _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch, from peer: PeerNumber,
-        into plan: inout TransmitPlan, at now: Instant
-    ) -> Passage {
         let portion = TransmitPlan.Portion(arrival, slot: slot)
         previouslyHeard = entries[peer.index].lastHeard
         let awaitedSince = entries[peer.index].send(portion, to: arrival.local, at: now)
@@ -181,33 +177,30 @@ struct Forwarder: ~Copyable {
         noteAnswer(of: peer, awaitedSince: awaitedSince, partnerHeard: partnerHeard, at: now)
         let isRemarkable = sights[peer.index].observe(
             arrival, slot: slot, count: portion.datagramCount, of: batch)
+        if isCut {
+            cut.isRemarkable = isRemarkable
+            return .cut
+        }
         return isRemarkable ? .remarkable : .forwarded
     }
 
-    /// Plans as much of a slot as the rates of its session allow.
+    /// How many bytes of a slot the rates of its session have room for; what is behind them is cut
+    /// off. A peer of whose nothing passes has spoken all the same.
     @inline(never)
     private mutating func meter(
-        _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch, from peer: PeerNumber,
-        into plan: inout TransmitPlan, at now: Instant
-    ) -> Passage {
+        _ arrival: Arrival, slot: Int, from peer: PeerNumber, at now: Instant
+    ) -> UInt32 {
         let portion = TransmitPlan.Portion(arrival, slot: slot)
         cut = admit(
             portion, from: peer, isThrottled: entries[peer.index].gate == .throttled, at: now)
-        guard !cut.isWhole else {
-            return pass(arrival, slot: slot, of: batch, from: peer, into: &plan, at: now)
-        }
-        guard cut.passed > 0 else {
-            // It has spoken all the same.
+        if cut.isWhole { return arrival.length }
+        if cut.passed == 0 {
             heard(from: peer, on: arrival.local, at: now)
             entries[peer.index].awaitedSince = .origin
-            return .cut
         }
         cut.arrival = arrival
         cut.arrival.length = UInt32(portion.payloadBytes(cut.passed))
-        let passage = pass(
-            cut.arrival, slot: slot, of: batch, from: peer, into: &plan, at: now)
-        cut.isRemarkable = passage == .remarkable
-        return .cut
+        return cut.arrival.length
     }
 
     /// Takes what may pass of a peer's datagrams from its session's rates.

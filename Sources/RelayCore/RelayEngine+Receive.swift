@@ -36,11 +36,18 @@ extension RelayEngine {
         case .forwarded: break
         case .remarkable: look(arrival, slot: slot, of: batch, at: now)
         case .punted: receivePunt(arrival, slot: slot, of: batch, into: &plan, at: now)
-        case .cut:
-            let cut = forwarder.cut
-            note(cut, from: arrival.source, at: now)
-            if cut.isRemarkable { look(cut.arrival, slot: slot, of: batch, at: now) }
+        case .cut: settleCut(arrival, slot: slot, of: batch, at: now)
         }
+    }
+
+    /// Accounts for a slot of a metered session of which the forwarder has dropped something.
+    @inline(never)
+    private mutating func settleCut(
+        _ arrival: Arrival, slot: Int, of batch: borrowing ReceiveBatch, at now: Instant
+    ) {
+        let cut = forwarder.cut
+        note(cut, from: arrival.source, at: now)
+        if cut.isRemarkable { look(cut.arrival, slot: slot, of: batch, at: now) }
     }
 
     /// Accounts for a plan after it was sent: what the system took is forwarded, the rest dropped.

@@ -8,14 +8,16 @@ from typing import Self
 
 from peers import Peer
 
-# What a datagram takes on the wire, with IPv4 and UDP headers, and how many leave with one call.
+# What a datagram takes on the wire, with IPv4 and UDP headers.
 DATAGRAM_BYTES = 1_200
 HEADER_BYTES = 28
-TRAIN = 40
+# Up to 12 MB a second, which leaves the relay the time that it needs.
+TRAIN = 12
+PAUSE_SECONDS = 0.001
 
 
 class Flood:
-    """Sends trains as fast as the system takes them, from a thread."""
+    """Sends trains from a thread, more than is allowed."""
 
     def __init__(self, peer: Peer) -> None:
         """Remembers who sends."""
@@ -39,5 +41,5 @@ class Flood:
     def _run(self) -> None:
         size = DATAGRAM_BYTES - HEADER_BYTES
         train = bytes(size * TRAIN)
-        while not self._ends.is_set():
+        while not self._ends.wait(PAUSE_SECONDS):
             self._peer.send_train(train, size)

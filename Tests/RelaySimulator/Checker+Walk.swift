@@ -157,14 +157,19 @@ extension Checker {
                 doubt(.slots, &walk, "\(longest.short) made room and need not have")
             }
             ledger.end(longest)
+            walk.isRoomMade = true
             return false
         case .sessionOpened(id, source):
             if ledger.sessions[id] != nil || isDraining {
                 doubt(.slots, &walk, "\(id.short) was opened again, or while draining")
             }
-            if limits.halfOpenTotal > 0 && ledger.waitingTotal >= limits.halfOpenTotal {
+            // More of them may have come about, as sessions lost one of their peers: none is added.
+            if limits.halfOpenTotal > 0 && ledger.waitingTotal >= limits.halfOpenTotal
+                && !walk.isRoomMade
+            {
                 doubt(.limits, &walk, "\(ledger.waitingTotal) sessions wait beside a new one")
             }
+            walk.isRoomMade = false
             checkPlace(source, beside: nil, in: id, &walk)
             ledger.open(id)
             sightings[id] = nil

@@ -43,6 +43,8 @@ struct Walk {
     /// What the relay must tell of QUIC, and sessions in which it may find QUIC without headers.
     var attempts: [SessionID] = []
     var establishments: [SessionID] = []
+    /// Whether a half-open session has just made room for the one that is to be opened.
+    var isRoomMade = false
     var result: WalkResult
 
     mutating func expect(_ reason: DropReason, _ count: Int = 1) {
