@@ -28,9 +28,31 @@ extension ServerBootstrap {
     func waitingForRoom() -> ServerBootstrap {
         serverChannelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
-                try channel.pipeline.syncOperations.addHandler(
-                    AcceptBackoffHandler(shouldForwardIOErrorCaught: false))
+                try channel.pipeline.syncOperations.addHandler(AcceptPause())
             }
+        }
+    }
+}
+
+/// Stops a server from accepting for a second when it could not.
+///
+/// SwiftNIO's `AcceptBackoffHandler` waits when it is asked to read, and after an error nobody asks:
+/// the last read is still pending.
+private final class AcceptPause: ChannelInboundHandler {
+    typealias InboundIn = any Channel
+
+    private static let pause = TimeAmount.seconds(1)
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard error is IOError else {
+            context.fireErrorCaught(error)
+            return
+        }
+        let server = context.channel
+        _ = server.setOption(.autoRead, value: false)
+        context.eventLoop.scheduleTask(in: AcceptPause.pause) {
+            // A server that was closed meanwhile has nothing to go on with.
+            _ = server.setOption(.autoRead, value: true)
         }
     }
 }

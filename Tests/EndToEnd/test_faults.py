@@ -101,6 +101,9 @@ def test_interrupted_calls_lose_nothing(
     a, b = relay.pair()
     for call in ("receive", "send", "wait", "accept", "write", "read", "open"):
         faults.fail(call, errno.EINTR, chance=0.5)
+    # One by one, so that there are many calls, and then as fast as they come.
+    for number in range(50):
+        exchange(a, b, f"number {number}")
     for payload in _send_many(a, rng, 500):
         b.expect(payload)
     counters = _counters(relay, 500)
@@ -365,15 +368,14 @@ def test_a_log_that_cannot_be_written_holds_nothing_up(
         relay.peer(f"127.0.1.{number + 1}").register(relay.new_session())
     for payload in _send_many(a, rng, 100):
         b.expect(payload)
-    wait_until(lambda: faults.faults("write") > 0, "lines were lost")
-    lost = faults.faults("write")
-    # As many attempts as there are lines.
-    assert lost < 100
+    wait_until(lambda: faults.faults("write") >= 30, "lines were lost")
     faults.heal("write")
+    attempts = faults.faults("write")
     relay.peer("127.0.2.1").register(relay.new_session())
     wait_until(lambda: relay.events("log_lines_lost"), "it is told how many are missing")
     (told,) = relay.events("log_lines_lost")
-    assert int(told.fields["count"]) == lost
+    # One for each line, and before all but the first one for telling that there were others.
+    assert attempts == 2 * int(told.fields["count"]) - 1
 
 
 def test_everything_at_once(
