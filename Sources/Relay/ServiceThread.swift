@@ -36,7 +36,7 @@ extension ServerBootstrap {
 
 /// Stops a server from accepting for a second when it could not.
 ///
-/// SwiftNIO's `AcceptBackoffHandler` waits when it is asked to read, and after an error nobody asks:
+/// SwiftNIO's `AcceptBackoffHandler` waits when it is asked to read. After an error nobody asks:
 /// the last read is still pending.
 private final class AcceptPause: ChannelInboundHandler {
     typealias InboundIn = any Channel
