@@ -15,9 +15,6 @@ FUZZ_ARGS ?=
 # What is tested with a relay that has several workers, too.
 WORKER_TESTS := aioquic hijacking quic_portal rebinding restart wire
 
-# What is tested with a relay that is built with a sanitizer, too.
-SANITIZED_TESTS := control nat restart sandbox version_two wire
-
 RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
@@ -41,7 +38,7 @@ $(1) --generate-completion-script zsh > .build/docs/_quic-relay
 $(1) --generate-completion-script fish > .build/docs/quic-relay.fish
 endef
 
-.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost soak sanitize fuzz admission lint clean
+.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost soak fuzz admission lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -137,17 +134,6 @@ soak: build $(PYTHON) ## An hour of mischief, with the books kept: make soak SOA
 	@.ci/install-packages tmux
 	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=Tests/EndToEnd QUIC_RELAY_BINARY=$(RELAY) \
 		$(PYTHON) -m soak --seconds $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
-
-# What is suppressed stands with its reason in Tests/Sanitizers. A relay of its own, which must have all
-# system calls to look for leaks when it ends, is tried without that.
-sanitize: packages $(PYTHON) ## The unit tests, and some of the end-to-end tests, under the address sanitizer.
-	$(SWIFT) build --build-tests --sanitize=address --scratch-path .build/address
-	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/Sanitizers/leaks.supp:print_suppressions=0 \
-		$(SWIFT) test --skip-build --sanitize=address --scratch-path .build/address
-	ASAN_OPTIONS=detect_leaks=0 PYTHONDONTWRITEBYTECODE=1 \
-		QUIC_RELAY_BINARY=.build/address/debug/quic-relay \
-		$(PYTHON) -m pytest $(addprefix Tests/EndToEnd/test_,$(SANITIZED_TESTS:=.py))
-	@echo "make sanitize: the thread sanitizer has not been run: it is not part of this target yet" >&2
 
 # Dead code must not be stripped: the linker takes libFuzzer's counters for dead.
 fuzz: packages ## Feed what reads foreign bytes mutated ones: make fuzz FUZZ_SECONDS=600 FUZZ_TARGET=line
