@@ -87,11 +87,11 @@ unit: packages ## Tidy, unit, edge and program tests.
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build
 
-simulate: checks ## 200 seeds of the simulation, in two processes that must agree.
+simulate: checks ## 200 seeds of the simulation, in two processes that must agree, and 200 others with two workers.
 	$(CHECKS) simulate --seeds 200 | tee .build/simulation-1.txt
 	$(CHECKS) simulate --seeds 200 > .build/simulation-2.txt
 	cmp .build/simulation-1.txt .build/simulation-2.txt
-	$(CHECKS) simulate --seeds 200 --workers 2
+	$(CHECKS) simulate --first-seed 301 --seeds 200 --workers 2
 
 allocations: checks ## Heap allocations of a forwarding relay: none.
 	$(CHECKS) allocations --datagrams 1000000
