@@ -20,7 +20,7 @@ from relay_process import why_no_relay
 _started = pytest.StashKey[list[LabRelay]]()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _hostile_internet(
     namespaces: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Internet]:
@@ -28,7 +28,7 @@ def _hostile_internet(
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _hostile_network(_hostile_internet: Internet) -> Hostile:
     return Hostile(_hostile_internet)
 
