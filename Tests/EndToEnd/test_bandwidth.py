@@ -69,7 +69,9 @@ def _send_modestly(meter: Meter, sender: Peer, receiver: Peer, rng: random.Rando
             payload = rng.randbytes(DATAGRAM_BYTES - HEADER_BYTES)
             sender.send(payload)
             receiver.expect(payload)
-            time.sleep(0.001)
+            # Less than a sixth of the total, so that it is modest before the parts are made, too:
+            # until then all six directions have the same.
+            time.sleep(0.003)
         count += 100
     return count * DATAGRAM_BYTES
 
