@@ -149,6 +149,12 @@ nonisolated extension Model {
         scroll = 0
     }
 
+    /// Goes to the screen beside this one, past that of a session if none is selected.
+    mutating func go(by step: (Screen) -> Screen) {
+        let neighbour = step(screen)
+        go(to: neighbour == .detail && selected == nil ? step(neighbour) : neighbour)
+    }
+
     mutating func goBack() {
         if secondsBack > 0 {
             goOn()

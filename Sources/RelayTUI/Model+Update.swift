@@ -200,8 +200,8 @@ nonisolated extension Model {
         case .last: move(by: Int(Int32.max))
         case .open: open()
         case .back: goBack()
-        case .nextScreen: go(to: screen.next)
-        case .previousScreen: go(to: screen.previous)
+        case .nextScreen: go(by: \.next)
+        case .previousScreen: go(by: \.previous)
         case .show(let screen): go(to: screen)
         case .editFilter: typedFilter = filter.description
         case .sortByNext: sort(by: order.column.next, isDescending: false)

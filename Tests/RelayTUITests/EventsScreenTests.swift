@@ -16,6 +16,17 @@ struct EventsScreenTests {
 
     private func lines(_ screen: [String]) -> [String] { Array(screen[4..<13]) }
 
+    @Test func withoutSessionsTheOtherScreensAreReachedAsWell() throws {
+        var scene = try Scene()
+        scene.wait()
+        let keys: [Key] = [.tab, .tab, .tab, .backTab, .backTab, .backTab]
+        let screens = keys.map { key in
+            scene.press(key)
+            return scene.model.screen
+        }
+        #expect(screens == [.events, .drops, .sessions, .drops, .events, .sessions])
+    }
+
     @Test func theLatestAreFollowed() throws {
         var scene = try scene()
         #expect(lines(scene.screen).last?.contains(Scene.id(12).short) == true)
