@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import random
 import socket
 import struct
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -47,15 +51,45 @@ def registration(session: uuid.UUID | str, ending: bytes = b"\n") -> bytes:
 
 
 def free_ports(host: str, count: int) -> list[int]:
-    """Different UDP ports that nothing uses at the moment, on the host or on all addresses."""
+    """Different ports that nothing uses at the moment, on the host or on all addresses.
+
+    None of them is one that the kernel gives to whoever asks for any port: a peer could get that
+    before the program that it is meant for is there, and would then answer itself.
+    """
     family = Address(host, 0).family
+    found: list[int] = []
+    for _ in range(len(_ports)):
+        _ports.rotate(-1)
+        if _is_free(_ports[0], family):
+            found.append(_ports[0])
+        if len(found) == count:
+            return found
+    raise AssertionError(f"of {len(_ports)} ports, {count} are not free")
+
+
+def _is_free(port: int, family: socket.AddressFamily) -> bool:
     with contextlib.ExitStack() as probes:
-        ports = []
-        for _ in range(count):
-            probe = probes.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-            probe.bind(("", 0))
-            ports.append(int(probe.getsockname()[1]))
-        return ports
+        try:
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                probes.enter_context(socket.socket(family, kind)).bind(("", port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
+    return True
+
+
+def _own_ports() -> list[int]:
+    """The ports that the kernel gives nobody by itself (ip(7), ip_local_port_range; IPv6 too)."""
+    range_file = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first, last = (int(field) for field in range_file.read_text().split())
+    return [port for port in range(10_000, 1 << 16) if not first <= port <= last]
+
+
+# Each in turn, so that none is given out again while another that was given out is not yet in use;
+# from anywhere, so that two runs at the same time do not want the same.
+_ports = deque(_own_ports())
+random.SystemRandom().shuffle(_ports)
 
 
 class Peer:
