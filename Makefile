@@ -98,7 +98,7 @@ allocations: checks ## Heap allocations of a forwarding relay: none.
 
 # The tests of the guard and of the other benchmarks run where nothing else was asked for.
 counts: build checks $(BENCHES) ## Instructions and allocations for a datagram: no more than Benchmarks/thresholds.txt says.
-	@.ci/install-packages python3
+	@.ci/install-packages python3 iproute2 ethtool
 	python3 Benchmarks/counts.py $(ARGS)
 	$(if $(ARGS),,PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover -s Benchmarks)
 
@@ -122,7 +122,7 @@ interop: build $(PYTHON) ## All QUIC programs through all NATs, half an hour, an
 	mv .build/interop.md Documentation/interop.md
 
 bench: build checks $(BENCHES) ## Measure the relay beside others: make bench ARGS="--list"
-	@.ci/install-packages python3 iproute2
+	@.ci/install-packages python3 iproute2 ethtool
 	PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/bench.py $(ARGS)
 
 cost: build ## Measure what the dashboard costs, ten minutes: make cost ARGS="--only 50"

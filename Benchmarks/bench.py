@@ -10,7 +10,7 @@ the load generator, and gains less from batches than one that has to keep up.
 
     make bench                                      everything that is installed; some minutes
     make bench ARGS="--relays ours,loop --loads plain,gso --rounds 9"
-    make bench ARGS="--networks veth --relays ours,nftables"
+    make bench ARGS="--networks veth,nic --relays ours,nftables"
     make bench ARGS="--only macro --relays agent,hop,socat"    what goes beside one program
     make bench ARGS="--with old=../old/quic-relay"  another build, too
 """
@@ -32,7 +32,6 @@ import relays
 import report
 
 LOAD = relays.ROOT / ".build/bench/load"
-NETWORKS = ("loopback", "veth")
 # Above this somebody else is at work, and times mean little.
 QUIET_LOAD_AVERAGE = 0.5
 
@@ -87,7 +86,7 @@ class Bench:
             self.relays += [relays.another(text) for text in options.another]
         except ValueError as error:
             raise Failure(64, str(error)) from error
-        self.networks = chosen(options.networks, NETWORKS, "networks")
+        self.networks = chosen(options.networks, networks.KINDS, "networks")
         self.families = [int(name) for name in chosen(options.families, ("4", "6"), "families")]
         self.rounds = int(number(options.rounds, "rounds", 1, 1000))
         self.seconds = number(options.seconds, "seconds", 0.1, 600)
@@ -101,9 +100,10 @@ class Bench:
         first = self.relays[0]
         if first.missing:
             raise Failure(66, f"{first.name}: {first.missing}")
-        if "veth" in self.networks and os.geteuid() != 0:
-            self.networks.remove("veth")
-            self.note("veth: SKIPPED: network namespaces need root")
+        for name in list(self.networks):
+            if obstacle := networks.obstacle(name):
+                self.networks.remove(name)
+                self.note(f"{name}: SKIPPED: {obstacle}")
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -113,8 +113,7 @@ class Bench:
     def places(self) -> Iterator[networks.Network]:
         for name in self.networks:
             for family in self.families:
-                place = networks.loopback(family) if name == "loopback" else networks.Veth(family)
-                with place:
+                with networks.KINDS[name](family) as place:
                     yield place
 
     def measure(self) -> None:
@@ -202,7 +201,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--with", dest="another", action="append", default=[],
                         metavar="NAME=COMMAND", help="another quic-relay, or with other options")
     parser.add_argument("--loads", default=",".join(loads.BY_NAME), help="(%(default)s)")
-    parser.add_argument("--networks", default="loopback,veth", help="(%(default)s)")
+    parser.add_argument("--networks", default=",".join(networks.KINDS), help="(%(default)s)")
     parser.add_argument("--families", default="4", help="4, 6 or 4,6 (%(default)s)")
     parser.add_argument("--rounds", default="3", help="(%(default)s)")
     parser.add_argument("--seconds", default="1", help="of each measurement (%(default)s)")

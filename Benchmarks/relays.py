@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import machine
 from loads import Load
-from networks import PORT, SINK_PORT, Network, bracketed
+from networks import KINDS, PORT, SINK_PORT, Network, bracketed
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOOP = ROOT / ".build/bench/loop"
@@ -36,7 +36,7 @@ class Relay:
     version: str | None = None
     session_limit: int = 100_000
     families: tuple[int, ...] = (4, 6)
-    networks: tuple[str, ...] = ("loopback", "veth")
+    networks: tuple[str, ...] = tuple(KINDS)
     is_kernel: bool = False            # no process whose CPU time could be taken
 
     def obstacle(self, load: Load, network: Network) -> str | None:
@@ -62,7 +62,7 @@ def lacks(program: str | pathlib.Path, package: str) -> str | None:
 def ours(name: str, command: list[str]) -> Relay:
     """A quic-relay, with all that it shows switched on as ever."""
     def start(network: Network, _: pathlib.Path) -> list[str]:
-        bind = [] if network.name == "veth" else ["--bind", network.relay_bind]
+        bind = [] if network.name != "loopback" else ["--bind", network.relay_bind]
         return [*command, "--no-tui", "--port", str(PORT), *bind, "--control", "off",
                 "--log-level", "error", *LIMITS]
     return Relay(name, "register", start, lacks(pathlib.Path(command[0]), "make build"))
@@ -124,7 +124,7 @@ def socat() -> Relay:
 def coturn() -> Relay:
     def start(network: Network, folder: pathlib.Path) -> list[str]:
         addresses = ["--listening-ip", network.relay_a, "--relay-ip",
-                     network.relay_b if network.name == "veth" else network.relay_bind]
+                     network.relay_b if network.name != "loopback" else network.relay_bind]
         return ["turnserver", "-n", *addresses, "--listening-port", str(PORT), "--no-auth",
                 "--no-cli", "--no-tls", "--no-dtls", "--allow-loopback-peers",
                 "--min-port", "10000", "--max-port", "31000", "--relay-threads", "1",
@@ -150,7 +150,7 @@ def nftables() -> Relay:
                   "trap exit TERM; sleep 600 & wait")
         return ["sh", "-c", script]
     return Relay("nftables", "sink", start, lacks("nft", "nftables"),
-                 machine.first_line(["nft", "--version"]), networks=("veth",), is_kernel=True)
+                 machine.first_line(["nft", "--version"]), networks=("veth", "nic"), is_kernel=True)
 
 
 def known(program: pathlib.Path) -> dict[str, Relay]:

@@ -120,6 +120,28 @@ class LoadTest(unittest.TestCase):
             self.assertEqual(len(done.stderr.splitlines()), 1)
 
 
+class NetworkTest(unittest.TestCase):
+    """The networks that the benchmark makes."""
+
+    def test_a_nic_puts_together_what_arrives(self) -> None:
+        if obstacle := networks.obstacle("nic"):
+            self.skipTest(f"SKIPPED: {obstacle}")
+        with networks.NIC(4) as place:
+            for namespace, device, line in (
+                ("relay", "to-a", "generic-receive-offload: on"),
+                ("relay", "to-b", "generic-receive-offload: on"),
+                ("a", "to-relay", "tcp-segmentation-offload: off"),
+                ("b", "to-relay", "tcp-segmentation-offload: off"),
+            ):
+                shown = subprocess.run(
+                    ["ip", "netns", "exec", place.names[namespace], "ethtool", "-k", device],
+                    capture_output=True, text=True, check=True, timeout=60)
+                self.assertIn(line, shown.stdout)
+        left = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True)
+        for name in place.names.values():
+            self.assertNotIn(name, left.stdout)
+
+
 class DriverTest(unittest.TestCase):
     def bench(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
