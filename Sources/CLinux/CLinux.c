@@ -190,6 +190,11 @@ int clinux_may_dump(void) {
     return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1;
 }
 
+void clinux_sleep_exactly(void) {
+    /* 0 would mean the default. */
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+}
+
 void clinux_name_thread(const char *name) {
     pthread_setname_np(pthread_self(), name);
 }

@@ -6,7 +6,7 @@ import RelayCore
 struct NetworkOptions: NamedOptions {
     static let valueOptions = [
         Setting.port.name, "bind", Setting.receiveBuffer.name, Setting.workers.name,
-        Setting.busyPoll.name,
+        Setting.busyPoll.name, Setting.coalesce.name,
     ]
     static let flagOptions = ["no-offload", "no-overload-filter"]
 
@@ -37,13 +37,16 @@ struct NetworkOptions: NamedOptions {
     @Option(setting: .busyPoll)
     var busyPollUs = Setting.busyPoll.defaultValue
 
+    @Option(setting: .coalesce)
+    var coalesceUs = Setting.coalesce.defaultValue
+
     /// What the socket is opened with.
     var configuration: SocketConfiguration {
         get throws {
             try SocketConfiguration(
                 address: address, port: port, receiveBufferBytes: receiveBufferBytes,
                 usesOffload: !noOffload, filtersOverload: !noOverloadFilter,
-                busyPollMicroseconds: busyPollUs)
+                busyPollMicroseconds: busyPollUs, coalesceMicroseconds: coalesceUs)
         }
     }
 }

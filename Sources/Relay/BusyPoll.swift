@@ -1,7 +1,7 @@
 internal import RelayCore
 
-/// How a worker waits for datagrams: before it lets the system put it to sleep, it looks again and
-/// again for a while. It is awake then when one comes, at the price of a core that is never idle.
+/// How a worker looks for datagrams before it lets the system put it to sleep: again and again for
+/// a while. It is awake then when one comes, at the price of a core that is never idle.
 struct BusyPoll {
     /// How long it looks before it sleeps; 0 for not at all.
     let nanoseconds: UInt64

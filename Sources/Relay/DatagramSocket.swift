@@ -16,12 +16,15 @@ public struct SocketConfiguration: Sendable, Equatable {
     public let filtersOverload: Bool
     /// How long a worker looks for datagrams before it sleeps, in microseconds.
     public let busyPollMicroseconds: Int
+    /// How long a busy worker lets datagrams gather at the most, in microseconds.
+    public let coalesceMicroseconds: Int
 
     /// Describes a socket.
     public init(
         address: IPAddress? = nil, port: Int = Setting.port.defaultValue,
         receiveBufferBytes: Int = Setting.receiveBuffer.defaultValue, usesOffload: Bool = true,
-        filtersOverload: Bool = true, busyPollMicroseconds: Int = Setting.busyPoll.defaultValue
+        filtersOverload: Bool = true, busyPollMicroseconds: Int = Setting.busyPoll.defaultValue,
+        coalesceMicroseconds: Int = Setting.coalesce.defaultValue
     ) throws(SettingError) {
         self.address = address
         self.port = UInt16(try Setting.port.checked(port))
@@ -29,6 +32,7 @@ public struct SocketConfiguration: Sendable, Equatable {
         self.usesOffload = usesOffload
         self.filtersOverload = filtersOverload
         self.busyPollMicroseconds = try Setting.busyPoll.checked(busyPollMicroseconds)
+        self.coalesceMicroseconds = try Setting.coalesce.checked(coalesceMicroseconds)
     }
 }
 
@@ -47,6 +51,11 @@ extension Setting {
     public static let busyPoll = Setting(
         name: "busy-poll-us", range: 0...10_000, defaultValue: 0, unit: "microseconds",
         summary: "Look for datagrams this long before sleeping: less delay, a core always busy.")
+    /// How long a worker to which many datagrams come lets them gather. Network cards wait as long
+    /// for more before they interrupt; a millisecond would be felt.
+    public static let coalesce = Setting(
+        name: "coalesce-us", range: 0...1_000, defaultValue: 100, unit: "microseconds",
+        summary: "Under load, let datagrams gather this long; not with --busy-poll-us.")
 }
 
 /// The relay's UDP socket: bound, and set up so that nothing is changed on the way through.

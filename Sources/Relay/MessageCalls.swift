@@ -24,6 +24,9 @@ protocol MessageCalls: QueueCalls, ~Copyable {
 
     /// Sends messages in order up to the first that fails, never waiting (sendmmsg(2)).
     mutating func send(_ messages: MessageHeaders) -> SystemResult
+
+    /// Lets messages gather for so long (clock_nanosleep(2)); a signal may end it early.
+    func pause(nanoseconds: UInt64)
 }
 
 /// The system calls for what waits to be received.
@@ -66,6 +69,8 @@ extension DatagramSocket: MessageCalls {
         }
     }
 
+    func pause(nanoseconds: UInt64) { MonotonicClock.sleep(nanoseconds: nanoseconds) }
+
     /// Asked for 50 times a second (SO_MEMINFO, linux/sock_diag.h). To be told with every datagram
     /// (SO_RXQ_OVFL) costs each of them something, and tells nothing while all are dropped
     /// (Documentation/decisions/0006-receive-drops.md).
@@ -99,6 +104,8 @@ struct SendingSocket: ~Copyable, MessageCalls {
                     file.number, messages.base, UInt32(messages.count), Int32(MSG_DONTWAIT)))
         }
     }
+
+    func pause(nanoseconds: UInt64) {}
 
     func receiveQueue() -> ReceiveQueue { ReceiveQueue() }
 

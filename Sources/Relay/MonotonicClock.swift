@@ -14,6 +14,23 @@ public enum MonotonicClock {
         read(CLOCK_MONOTONIC).advanced(byNanoseconds: originNanoseconds)
     }
 
+    /// Whether the system wakes who sleeps when it is time, and not with its next tick some
+    /// milliseconds later (clock_getres(2), hrtimers).
+    static let sleepsExactly: Bool = {
+        var resolution = timespec()
+        // Sound: the call writes one timespec, which is there.
+        return unsafe clock_getres(CLOCK_MONOTONIC, &resolution) == 0
+            && resolution.tv_sec == 0 && resolution.tv_nsec <= Int(Nanoseconds.perMicrosecond)
+    }()
+
+    /// Sleeps for less than a second. A signal ends it early.
+    @inline(__always)
+    static func sleep(nanoseconds: UInt64) {
+        var time = timespec(tv_sec: 0, tv_nsec: Int(nanoseconds))
+        // Sound: the call reads one timespec, which is there.
+        _ = unsafe clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nil)
+    }
+
     /// The same as other programs count it, in microseconds since the machine's start.
     static func machineMicroseconds() -> UInt64 {
         read(CLOCK_MONOTONIC).nanoseconds / Nanoseconds.perMicrosecond

@@ -128,7 +128,7 @@ public final class RelayService: Sendable {
         var socket: DatagramSocket
         var started: StartedEngine
         var filtersOverload: Bool
-        var busyPoll: BusyPoll
+        var wait: ReceiveWait
     }
 
     private struct DeskBeginning: ~Copyable {
@@ -160,7 +160,7 @@ public final class RelayService: Sendable {
                 Beginning(
                     socket: opened, started: started,
                     filtersOverload: configuration.filtersOverload,
-                    busyPoll: BusyPoll(microseconds: configuration.busyPollMicroseconds)))
+                    wait: ReceiveWait(configuration)))
             let thread = try SystemThread(name: "relay-worker") {
                 guard let beginning = handover.take() else { return }
                 RelayService.run(beginning, mailbox, exchange, books)
@@ -314,7 +314,7 @@ public final class RelayService: Sendable {
         var worker = Worker(
             calls: beginning.socket, family: family, address: address, usesOffload: canSegment,
             engine: beginning.started.engine, locals: beginning.started.locals,
-            filtersOverload: beginning.filtersOverload, busyPoll: beginning.busyPoll)
+            filtersOverload: beginning.filtersOverload, wait: beginning.wait)
         var loop = RelayLoop(mailbox, exchange, books)
         guard loop.begin(&worker.engine) else { return }
         var isLast = false

@@ -34,6 +34,7 @@ final class SystemThread: Sendable {
                 guard let argument = unsafe argument else { return nil }
                 let body = unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
                 unsafe clinux_name_thread(body.name)
+                clinux_sleep_exactly()
                 let signalStack = unsafe clinux_add_signal_stack()
                 body.run()
                 unsafe clinux_remove_signal_stack(signalStack)

@@ -15,7 +15,7 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     /// Whether something is still due that the last turn had no time for.
     private var isBehind = false
     private let address: TransportAddress
-    private let busyPoll: BusyPoll
+    private var wait: ReceiveWait
     /// The engine, for whoever asks or commands between two turns.
     var engine: RelayEngine
 
@@ -23,10 +23,10 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
         calls: consuming Calls, family: SocketFamily, address: TransportAddress,
         usesOffload: Bool, engine: consuming RelayEngine,
         locals: consuming LocalAddresses = LocalAddresses(), filtersOverload: Bool = true,
-        busyPoll: BusyPoll = BusyPoll()
+        wait: ReceiveWait = ReceiveWait()
     ) {
         admission = Admission(isEnabled: filtersOverload)
-        self.busyPoll = busyPoll
+        self.wait = wait
         receiver = ReceiveBuffers(locals: locals)
         self.calls = calls
         self.address = address
@@ -42,9 +42,10 @@ struct Worker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     /// Receives and forwards one batch, after waiting for its first datagram if asked to, and does
     /// what is due by then. Returns why the system would not let it receive, if it would not.
     mutating func turn(waits: Bool, clock: () -> Instant) -> Errno? {
-        let failure = busyPoll.receive(
+        let failure = wait.receive(
             into: &receiver, from: &calls, waits: waits && !isBehind, clock: clock)
         let now = clock()
+        wait.note(received: receiver.batch.count, at: now)
         if receiver.locals.count != knownLocals { noteNewLocals() }
         if receiver.batch.count > 0 {
             deliveries &+= UInt64(receiver.batch.count)

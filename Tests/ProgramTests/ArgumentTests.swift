@@ -12,7 +12,7 @@ let numberOptions: [(name: String, least: Int, most: Int)] = [
     ("unvalidated-allowance-bytes", 1_472, 1_073_741_824),
     ("unvalidated-rate-bytes", 1, 1_000_000_000), ("ack-rate-per-ip", 1, 1_000_000),
     ("receive-buffer-bytes", 4_096, 1_073_741_824), ("drain-secs", 0, 86_400),
-    ("busy-poll-us", 0, 10_000),
+    ("busy-poll-us", 0, 10_000), ("coalesce-us", 0, 1_000),
     ("budget-reset-day", 1, 28), ("budget-throttle-bytes", 1_472, 1_000_000_000),
 ]
 

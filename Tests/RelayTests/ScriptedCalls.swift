@@ -52,6 +52,8 @@ final class ScriptedCalls: MessageCalls {
     var queue = ReceiveQueue()
     /// Whether each call to receive would have waited.
     private(set) var waits: [Bool] = []
+    /// How long each pause before a receive was.
+    private(set) var pauses: [UInt64] = []
     /// What was taken, in order.
     private(set) var taken: [SentMessage] = []
     /// How many messages each call to send was given.
@@ -86,6 +88,8 @@ final class ScriptedCalls: MessageCalls {
         return .done(messages.count)
     }
 
+    func pause(nanoseconds: UInt64) { pauses.append(nanoseconds) }
+
     func receiveQueue() -> ReceiveQueue { queue }
 
     func attach(_ filter: borrowing AdmissionFilter) -> Errno? { nil }
@@ -96,6 +100,7 @@ final class ScriptedCalls: MessageCalls {
     func forget() {
         taken = []
         waits = []
+        pauses = []
         offered = []
     }
 

@@ -10,13 +10,15 @@ struct ScriptedRelay: ~Copyable {
     var worker: Worker<ScriptedCalls>
     private(set) var now = Instant(nanoseconds: 1_000 * Nanoseconds.perSecond)
 
-    init(usesOffload: Bool = true, family: SocketFamily = .v4) throws {
+    init(
+        usesOffload: Bool = true, family: SocketFamily = .v4, wait: ReceiveWait = ReceiveWait()
+    ) throws {
         let engine = RelayEngine(
             configuration: try RelayConfiguration(sessionLimit: 1_024), secret: (3, 5), at: now)
         worker = Worker(
             calls: calls, family: family,
             address: TransportAddress(ip: .unspecified, port: 4433), usesOffload: usesOffload,
-            engine: engine)
+            engine: engine, wait: wait)
     }
 
     /// The peers of pair number `pair`.

@@ -21,7 +21,7 @@ struct DocumentationTests {
 
     @Test func documentsListEverySettingWithItsDefault() throws {
         let document = try SourceTree.file("Documentation/configuration.md").lines
-        for setting in Setting.all + [.port, .receiveBuffer, .busyPoll] {
+        for setting in Setting.all + [.port, .receiveBuffer, .busyPoll, .coalesce] {
             let row = document.first { $0.hasPrefix("| `--\(setting.name)`") }
             let cells = row.map { $0.split(separator: "|").map { $0.trimmed } } ?? []
             #expect(cells.count == 4, "no document has a row for --\(setting.name)")

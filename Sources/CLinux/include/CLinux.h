@@ -118,6 +118,10 @@ int clinux_confine(void);
 /* Whether that was done, by this process or by one before it. */
 int clinux_is_confined(void);
 
+/* Lets the calling thread sleep as long as it asks for, and not up to 50 us longer so that the system
+ * can wake several threads at once (PR_SET_TIMERSLACK, prctl(2)). */
+void clinux_sleep_exactly(void);
+
 /* Names the calling thread, as top(1) and gdb show it; at most 15 characters. */
 void clinux_name_thread(const char *name);
 /* Gives the calling thread a stack of its own for signal handlers (sigaltstack(2)): one that runs

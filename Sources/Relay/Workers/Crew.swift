@@ -46,7 +46,7 @@ final class Crew: Sendable {
         var lines: [WorkerLine] = []
         var threads: [SystemThread] = []
         var descriptors: [Int32] = []
-        let busyPoll = BusyPoll(microseconds: configuration.busyPollMicroseconds)
+        let wait = ReceiveWait(configuration)
         for number in 0..<count {
             guard let socket = sockets.take(number) else { continue }
             socket.setReceiveTimeout(nanoseconds: RelayService.longestWaitNanoseconds)
@@ -57,7 +57,7 @@ final class Crew: Sendable {
             threads.append(
                 try SystemThread(name: "relay-worker-\(number)") { [bell] in
                     guard let beginning = beginning.take() else { return }
-                    Crew.run(beginning, line, bell, book, busyPoll)
+                    Crew.run(beginning, line, bell, book, wait)
                 })
         }
         self.lines = lines
@@ -67,14 +67,14 @@ final class Crew: Sendable {
 
     private static func run(
         _ beginning: consuming Beginning, _ line: WorkerLine, _ bell: Bell,
-        _ book: LocalAddressBook, _ busyPoll: BusyPoll
+        _ book: LocalAddressBook, _ wait: ReceiveWait
     ) {
         let family = beginning.socket.family
         let canSegment = beginning.socket.canSegment
         var worker = ForwardingWorker(
             calls: beginning.socket, family: family, usesOffload: canSegment,
             replica: beginning.replica, line: line, bell: bell, locals: LocalAddresses(book),
-            busyPoll: busyPoll)
+            wait: wait)
         worker.run()
     }
 

@@ -16,7 +16,7 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     private let orders: WorkerOrders
     private let board: RateBoard
     private let bell: Bell
-    private let busyPoll: BusyPoll
+    private var wait: ReceiveWait
     private var bellDueAt = Instant.origin
 
     /// How often the engine is woken for looks alone. What they show is not urgent; only until it
@@ -26,9 +26,9 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     init(
         calls: consuming Calls, family: SocketFamily, usesOffload: Bool,
         replica: consuming ForwarderReplica, line: WorkerLine, bell: Bell,
-        locals: consuming LocalAddresses, busyPoll: BusyPoll = BusyPoll()
+        locals: consuming LocalAddresses, wait: ReceiveWait = ReceiveWait()
     ) {
-        self.busyPoll = busyPoll
+        self.wait = wait
         self.calls = calls
         receiver = ReceiveBuffers(locals: locals)
         sender = SendBuffers(family: family, usesOffload: usesOffload)
@@ -60,8 +60,9 @@ struct ForwardingWorker<Calls: MessageCalls & ~Copyable>: ~Copyable {
     /// Receives and forwards one batch, after waiting for its first datagram if asked to. Returns
     /// why the system would not let it receive, if it would not.
     mutating func turn(waits: Bool, clock: () -> Instant) -> Errno? {
-        let failure = busyPoll.receive(into: &receiver, from: &calls, waits: waits, clock: clock)
+        let failure = wait.receive(into: &receiver, from: &calls, waits: waits, clock: clock)
         let now = clock()
+        wait.note(received: receiver.batch.count, at: now)
         receiver.locals.refresh()
         if updates.hasUpdates {
             // What is known of a peer is told before that may be another one.
