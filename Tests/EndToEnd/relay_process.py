@@ -114,6 +114,7 @@ class Relay(RelayPeers):
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
+            told = [len(self.events(name)) for name in self._started]
             self.process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -123,6 +124,8 @@ class Relay(RelayPeers):
             )
         try:
             self._await_answer()
+            for name, before in zip(self._started, told, strict=True):
+                self._await_event(name, before)
         except BaseException:
             self._end()
             raise
@@ -209,15 +212,25 @@ class Relay(RelayPeers):
         )
 
 
+    @property
+    def _started(self) -> list[str]:
+        """What it tells when the rest of it is there, too: it answers before that."""
+        return ["listening"] + ["control_listening"] * ("--control" in self._command)
+
+    def _await_event(self, name: str, before: int) -> None:
+        wait_until(
+            lambda: self.process.poll() is not None or len(self.events(name)) > before,
+            f"the relay tells: {name}",
+            START_WALL_SECONDS,
+        )
+        assert self.process.poll() is None, self.output()
+
+
 class GuardedRelay(Relay):
     """One that answers nobody without a token, so that its answer cannot tell that it is there."""
 
     def _await_answer(self) -> None:
-        wait_until(
-            lambda: self.process.poll() is not None or self.events("listening"),
-            "the relay to listen",
-        )
-        assert self.process.poll() is None, self.output()
+        pass
 
 
 # The fixture `start_relay`: extra arguments, and `host=` for the address to bind to.

@@ -53,6 +53,7 @@ class RestartingRelay(RelayPeers):
 
     def begin(self) -> None:
         """Starts it, and returns when it answers."""
+        told = self.event_count("listening")
         with self._log.open("ab") as output:
             self.process_id = self._start(output).pid
         self._is_running = True
@@ -60,6 +61,10 @@ class RestartingRelay(RelayPeers):
             wait_until(
                 lambda: self._answers(probe), "the relay answers", START_WALL_SECONDS
             )
+        # It answers before the rest of it is there.
+        wait_until(
+            lambda: self.event_count("listening") > told, "the relay listens", START_WALL_SECONDS
+        )
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ends it with a signal."""

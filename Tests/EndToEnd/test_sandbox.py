@@ -173,4 +173,4 @@ def test_one_without_hands_over_to_one_within_and_back(
         relay.restart("hand-over")
         exchange(a, b, "and back")
         assert _status(relay.process_id)["Seccomp"] == "2"
-        assert relay.event_count("sandbox_inherited") == 1
+        wait_until(lambda: relay.event_count("sandbox_inherited") == 1, "it is told")
