@@ -21,14 +21,16 @@ public struct SessionAccount: BitwiseCopyable, Sendable {
 /// is lost, and counted as that.
 struct AccountLog: ~Copyable {
     /// Accounts that wait: those of four steps of the sweep, while it is drained after each one
-    /// unless somebody has its reader's lock. 4,096 × 496 B = 2 MB, touched as far as it is used.
+    /// unless somebody has its reader's lock. 4,096 × 496 B = 2 MB, of which as much is touched as
+    /// ever waited at once.
     static let limit = 4 * Sweep.stepLimit
 
     /// Whether anybody wants them: without that nothing is kept.
     var isWanted = false
     private var ring: FixedStorage<SessionAccount>
     private var taken: UInt64 = 0
-    private var kept: UInt64 = 0
+    /// The number of the next one that is kept, whose place is that modulo the limit.
+    private(set) var kept: UInt64 = 0
     /// How many found no room since the start.
     private(set) var lost: UInt64 = 0
 
@@ -54,8 +56,15 @@ struct AccountLog: ~Copyable {
     /// The one that was kept first.
     mutating func take() -> SessionAccount? {
         guard !isEmpty else { return nil }
-        defer { taken += 1 }
+        defer { noteTaken() }
         return ring[Int(taken % UInt64(AccountLog.limit))]
+    }
+
+    /// Counts one that was taken. When nothing waits it begins anew with the first place: a ring
+    /// that is drained all the time would touch all of its memory, one page after the other.
+    private mutating func noteTaken() {
+        taken += 1
+        if isEmpty { (taken, kept) = (0, 0) }
     }
 
     /// Counts one that was not even kept.
@@ -64,7 +73,7 @@ struct AccountLog: ~Copyable {
     /// Gives up those that nobody took.
     mutating func lose() {
         lost += kept - taken
-        taken = kept
+        (taken, kept) = (0, 0)
     }
 }
 

@@ -119,6 +119,18 @@ struct SessionAccountTests {
         #expect(accounts(&relay).map(\.ending) == [.abandoned])
     }
 
+    /// Otherwise a relay in which nobody does more than come and go would grow by 2 MB.
+    @Test func whatIsTakenAtOnceTouchesNoMoreMemory() throws {
+        var relay = try relay()
+        for number in 1...100 {
+            relay.register(session(number), from: host(1))
+            relay.apply(.evict(session(number)))
+            #expect(accounts(&relay).map(\.session.id) == [session(number)])
+            let next = relay.engine.accounts.kept
+            #expect(next == 0)
+        }
+    }
+
     @Test func thoseThatLiveAtTheEndAreToldInTurns() throws {
         let count = AccountLog.limit + 10
         var relay = try relay(sessionLimit: count)
