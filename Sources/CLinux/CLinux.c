@@ -7,6 +7,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/udp.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -193,6 +194,10 @@ int clinux_may_dump(void) {
 void clinux_sleep_exactly(void) {
     /* 0 would mean the default. */
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+}
+
+int clinux_map_blocks_from(int bytes) {
+    return mallopt(M_MMAP_THRESHOLD, bytes) == 1;
 }
 
 void clinux_name_thread(const char *name) {

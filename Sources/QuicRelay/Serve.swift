@@ -39,6 +39,7 @@ struct Serve: ParsableCommand {
     ]
 
     func run() throws {
+        HeapRules.returnLongBlocks()
         let limits = try relayConfiguration
         let socket = try network.configuration
         let format = operation.logFormat

@@ -122,6 +122,9 @@ int clinux_is_confined(void);
  * can wake several threads at once (PR_SET_TIMERSLACK, prctl(2)). */
 void clinux_sleep_exactly(void);
 
+/* Lets malloc(3) map blocks of so many bytes, and longer ones, by themselves, now and always. */
+int clinux_map_blocks_from(int bytes);
+
 /* Names the calling thread, as top(1) and gdb show it; at most 15 characters. */
 void clinux_name_thread(const char *name);
 /* Gives the calling thread a stack of its own for signal handlers (sigaltstack(2)): one that runs
