@@ -14,6 +14,8 @@ from .ledger import CountedSocket, Switchboard
 from .payload import ID_BYTES, long_header
 
 _OPEN_LIMIT = 100
+# So often that the relay's tables of sources are full long before its memory is judged.
+_NEWCOMER_CHANCE = 0.5
 _STORM_LIMIT = 200
 _LONGEST_BYTES = 65_507
 _MAGIC_COOKIE = 0x2112A442
@@ -35,7 +37,7 @@ class Strangers:
     def act(self) -> int:
         """Lets one of them, or a new one, do something; how many datagrams that were."""
         rng = self._rng
-        if not self._open or rng.random() < 0.05:
+        if not self._open or rng.random() < _NEWCOMER_CHANCE:
             host = f"127.{rng.randrange(128, 250)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
             self._open.append(self._switchboard.open(host, self._take))
         if len(self._open) > _OPEN_LIMIT:
