@@ -27,14 +27,14 @@ public struct AddressBlock: BitwiseCopyable, Equatable, Sendable {
     private static func rest(behind bits: Int) -> UInt64 { bits == 64 ? 0 : .max >> UInt64(bits) }
 
     /// The parts that hold no address of the other family: `::/0` means IPv6, and not the IPv4
-    /// addresses that are kept among those.
+    /// addresses that are kept among those. `::/80` ends where they do.
     fileprivate var ofOneFamily: [AddressBlock] {
         let mapped = (IPAddress(v4: 0), IPAddress(v4: .max))
-        guard first < mapped.0, mapped.1 < last else { return [self] }
-        return [
-            AddressBlock(first: first, last: IPAddress(high: 0, low: mapped.0.low - 1)),
-            AddressBlock(first: IPAddress(high: 0, low: mapped.1.low + 1), last: last),
-        ]
+        guard first < mapped.0, !(last < mapped.1) else { return [self] }
+        let before = AddressBlock(
+            first: first, last: IPAddress(high: 0, low: mapped.0.low - 1))
+        guard mapped.1 < last else { return [before] }
+        return [before, AddressBlock(first: IPAddress(high: 0, low: mapped.1.low + 1), last: last)]
     }
 }
 

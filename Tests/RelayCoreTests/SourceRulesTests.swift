@@ -65,6 +65,14 @@ import Testing
         #expect(v6.contains(.unspecified) && v6.contains(IPAddress(high: .max, low: .max)))
         #expect(!v6.contains(v4(0, 0, 0, 0)) && !v6.contains(v4(255, 255, 255, 255)))
         #expect(!v6.contains(v4(192, 0, 2, 1)))
+        // These end where the IPv4 addresses do.
+        for length in 80...95 {
+            let first = UInt64(0x1_0000_0000_0000) - (1 << UInt64(128 - length))
+            let lower = AddressSet([try block(IPAddress(high: 0, low: first), length)])
+            #expect(!lower.contains(v4(0, 0, 0, 0)) && !lower.contains(v4(255, 255, 255, 255)))
+            #expect(lower.contains(IPAddress(high: 0, low: first)))
+            #expect(lower.contains(IPAddress(high: 0, low: 0xfffe_ffff_ffff)))
+        }
         let v4All = AddressSet([try block(v4(0, 0, 0, 0), 0)])
         #expect(v4All.contains(v4(0, 0, 0, 0)) && v4All.contains(v4(255, 255, 255, 255)))
         #expect(!v4All.contains(IPAddress(high: 0, low: 1)))
