@@ -51,6 +51,48 @@ enum FileFuzz {
         return Array(text.utf8)
     }
 
+    /// Blocks of addresses: a set of them holds what one of them does, and ends where it ends.
+    static func runList(_ input: [UInt8]) {
+        do throws(AddressList.Mistake) {
+            let blocks = try AddressList.blocks(input, path: "list")
+            let text = blocks.map { "\($0.first)/\(length(of: $0))" }.joined(separator: "\n")
+            let again = try AddressList.blocks(Array(text.utf8), path: "")
+            precondition(again == blocks, "they are not read as they are written")
+            let set = AddressSet(blocks)
+            for block in blocks.prefix(64) {
+                let edges = [
+                    block.first, block.last, neighbour(of: block.first, 0 &- 1),
+                    neighbour(of: block.last, 1),
+                ]
+                for ip in edges {
+                    let isOfOne = blocks.contains { holds($0, ip) }
+                    precondition(set.contains(ip) == isOfOne, "a set is not its blocks")
+                }
+            }
+        } catch {
+            // What it shows of a line is cut off, and may be as it stands: the log makes it a line.
+            precondition(error.description.utf8.count < 400)
+        }
+    }
+
+    private static func holds(_ block: AddressBlock, _ ip: IPAddress) -> Bool {
+        ip.isV4 == block.first.isV4 && !(ip < block.first) && !(block.last < ip)
+    }
+
+    /// How many leading bits the addresses of a block have in common.
+    private static func length(of block: AddressBlock) -> Int {
+        let high = (block.first.high ^ block.last.high).leadingZeroBitCount
+        let low = (block.first.low ^ block.last.low).leadingZeroBitCount
+        return (high < 64 ? high : 64 + low) - (block.first.isV4 ? 96 : 0)
+    }
+
+    /// The address that is so much behind another one, modulo 2^128.
+    private static func neighbour(of ip: IPAddress, _ distance: UInt64) -> IPAddress {
+        let (low, carries) = ip.low.addingReportingOverflow(distance)
+        let sign: UInt64 = distance >> 63 == 0 ? 0 : .max
+        return IPAddress(high: ip.high &+ sign &+ (carries ? 1 : 0), low: low)
+    }
+
     /// Secrets of tokens, one a line.
     static func runSecrets(_ input: [UInt8]) {
         do throws(TokenSecrets.Mistake) {

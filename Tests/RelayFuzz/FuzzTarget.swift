@@ -16,6 +16,8 @@ enum FuzzTarget: String, CaseIterable {
     case stun
     /// A whole relay, which lives through a sequence of datagrams, time and commands.
     case relay
+    /// The same with two workers, which hear of it late, or find no room for what they tell.
+    case workers
     /// A whole agent, with both of its legs and its system.
     case agent
 
@@ -36,6 +38,8 @@ enum FuzzTarget: String, CaseIterable {
     case state
     /// A configuration (`FlatTOML`).
     case toml
+    /// Blocks of addresses, to be allowed or denied (`AddressList`).
+    case lists
     /// Secrets of tokens (`TokenSecrets`).
     case secrets
     /// What was sent in a month (`BudgetStore`).
@@ -57,6 +61,7 @@ enum FuzzTarget: String, CaseIterable {
         case .answer: AnswerFuzz.run(input)
         case .stun: STUNFuzz.run(input)
         case .relay: FuzzedRelay.run(input)
+        case .workers: FuzzedRelay.run(input, workers: 2)
         case .agent: FuzzedAgent.run(input)
         case .json: JSONFuzz.runText(input)
         case .request: JSONFuzz.runRequest(input)
@@ -65,6 +70,7 @@ enum FuzzTarget: String, CaseIterable {
         case .checkpoint: CheckpointFuzz.run(input[...])
         case .state: CheckpointFuzz.runFile(input)
         case .toml: FileFuzz.runSettings(input)
+        case .lists: FileFuzz.runList(input)
         case .secrets: FileFuzz.runSecrets(input)
         case .budget: FileFuzz.runBudget(input)
         case .text: TextFuzz.run(input)

@@ -14,12 +14,18 @@
 ///     |  6   | a registration: session 8; of version 2 with its highest bit, see `keyed`
 ///     |  7   | time: next byte 8, for 2^(that / 6) µs; with the highest bit a command, too
 ///     +------+---------------------------------------------------------
+///
+/// With workers a 4 is something that happens to one of them (see `work`).
 struct FuzzedRelay: ~Copyable {
-    private var engine: RelayEngine
-    private var storage = FuzzStorage.take()
+    var engine: RelayEngine
+    var storage = FuzzStorage.take()
     private var snapshot: RelaySnapshot
-    private var now = FuzzedRelay.startedAt
+    private(set) var now = FuzzedRelay.startedAt
     private var cursor: UInt64 = 0
+    /// Those that forward beside the engine; none if it does that itself.
+    var workers: [FuzzedWorker] = []
+    /// Datagrams that came.
+    private(set) var arrived: UInt64 = 0
 
     static let startedAt = Instant(nanoseconds: 1_000 * Nanoseconds.perSecond)
     /// Sessions there may be: few, so that they get into each other's way.
@@ -27,10 +33,11 @@ struct FuzzedRelay: ~Copyable {
     private static let secrets = [Array("a secret of the tokens".utf8)]
 
     /// Takes an input.
-    static func run(_ input: [UInt8]) {
+    static func run(_ input: [UInt8], workers: Int = 0) {
         guard let first = input.first else { return }
-        var relay = FuzzedRelay(configuration(first))
+        var relay = FuzzedRelay(configuration(first), workers: workers)
         relay.run(input.dropFirst())
+        if workers > 0 { relay.settleWorkers() }
         relay.end()
     }
 
@@ -60,8 +67,9 @@ struct FuzzedRelay: ~Copyable {
         }
     }
 
-    private init(_ configuration: RelayConfiguration) {
+    private init(_ configuration: RelayConfiguration, workers: Int) {
         self.init(RelayEngine(configuration: configuration, secret: (3, 5), at: Self.startedAt))
+        if workers > 0 { begin(workers: workers) }
         // Most of what is interesting happens between two peers.
         receive(registration(0), from: source(0))
         receive(registration(0), from: source(1))
@@ -92,6 +100,7 @@ struct FuzzedRelay: ~Copyable {
                 let exponent = min(UInt64(program.byte() ?? 0) / 6, 30)
                 now = now.advanced(byNanoseconds: Nanoseconds.perMicrosecond << exponent)
                 if first & 0x80 != 0 { command(first >> 3) }
+            case 4 where !workers.isEmpty: work(first >> 3)
             default:
                 receive(program.bytes(), from: source(first >> 3), ecn: first & 3)
             }
@@ -102,7 +111,7 @@ struct FuzzedRelay: ~Copyable {
 
     // MARK: Inputs
 
-    private func source(_ number: UInt8) -> TransportAddress {
+    func source(_ number: UInt8) -> TransportAddress {
         // Four hosts with eight ports each: two peers on one of them are a case of its own.
         let ip: UInt32 = 0x2d00_0001 + UInt32(number & 3)
         return TransportAddress(ip: IPAddress(v4: ip), port: 5_000 + UInt16(number >> 2 & 7))
@@ -124,11 +133,13 @@ struct FuzzedRelay: ~Copyable {
             let seconds = now.nanoseconds / Nanoseconds.perSecond + (number >> 3 & 7 == 7 ? 0 : 9)
             line += ";\(authority.token(for: id, expiresAtUnixSeconds: seconds).text)"
         }
-        receive(Array("REG:\(line)\n".utf8), from: source)
+        take(Array("REG:\(line)\n".utf8), from: source)
+        decide()
         guard storage.plan.runCount == 1, storage.plan.runs[0].byteCount == 37 else { return }
         let cookie = (4..<36).map { storage.plan.replyBytes[$0] }
         let verb = number & 0x40 == 0 ? "REG" : "BYE"
-        receive(Array("\(verb):\(line);cookie=".utf8) + cookie + [0x0a], from: source)
+        take(Array("\(verb):\(line);cookie=".utf8) + cookie + [0x0a], from: source)
+        decide()
         precondition(
             storage.plan.runCount == 1 && storage.plan.runs[0].destination == source, "no answer")
     }
@@ -137,7 +148,9 @@ struct FuzzedRelay: ~Copyable {
         switch number & 3 {
         case 0: engine.apply(.evict(id(number >> 2)), at: now)
         case 1: engine.apply(.undoEvict(id(number >> 2)), at: now)
-        case 2: engine.noteReceiveOverflow(3, at: now)
+        case 2:
+            engine.noteReceiveOverflow(3, at: now)
+            arrived += 3
         default: break
         }
     }
@@ -145,10 +158,29 @@ struct FuzzedRelay: ~Copyable {
     private mutating func receive(
         _ bytes: [UInt8], from source: TransportAddress, segment: Int = 0, ecn: UInt8 = 0
     ) {
-        storage.batch.arrivals[0] = Arrival(
+        take(bytes, from: source, segment: segment, ecn: ecn)
+        if workers.isEmpty { decide() } else { forward(through: worker(of: source)) }
+    }
+
+    /// Puts a datagram, or a train of them, in the batch.
+    mutating func take(
+        _ bytes: [UInt8], from source: TransportAddress, segment: Int = 0, ecn: UInt8 = 0
+    ) {
+        let arrival = Arrival(
             source: source, length: bytes.count, segmentLength: segment, ecn: ecn)
+        arrived += UInt64(arrival.datagramCount)
+        fill(arrival, bytes)
+    }
+
+    /// Makes this the whole batch.
+    mutating func fill(_ arrival: Arrival, _ bytes: [UInt8]) {
+        storage.batch.arrivals[0] = arrival
         for index in bytes.indices { storage.batch.bytes[index] = bytes[index] }
         storage.batch.count = 1
+    }
+
+    /// Lets the engine have the batch.
+    mutating func decide() {
         engine.receive(storage.batch, into: &storage.plan, at: now)
         checkReplies(to: storage.batch.arrivals[0])
         engine.settle(storage.plan, at: now)
@@ -170,7 +202,7 @@ struct FuzzedRelay: ~Copyable {
         precondition(isAllowed, "an answer is longer than its request")
     }
 
-    private mutating func check() {
+    mutating func check() {
         let received = engine.counters.received.datagrams
         let forwarded = engine.counters.forwarded.datagrams
         let replied = engine.counters.replied

@@ -60,8 +60,8 @@ private struct Mutations {
     /// Executions, which take a second or two for each target in a build for testing.
     private static func executions(_ target: FuzzTarget) -> Int {
         switch target {
-        case .relay, .agent, .checkpoint: 150
-        case .reply, .request, .json, .budget, .filter: 1_500
+        case .relay, .workers, .agent, .checkpoint: 150
+        case .reply, .request, .json, .budget, .filter, .lists: 1_500
         default: 5_000
         }
     }
