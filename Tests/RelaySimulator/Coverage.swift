@@ -25,6 +25,9 @@ enum Occurrence: Int, CaseIterable {
     case connectionAttempted, connectionEstablished, sessionDiagnosed
     case reboundByRegistration, reboundByID, reboundByIP, reboundBack
     case pendingMoveForwarded, unclearStray, spinPlayed
+    // What clients of version 2 did (`KeyedPlay`).
+    case challenged, cookieOfAnother, cookieExpired, keyBound, keyMoved, keyLeft, keyRefused
+    case version1BesideKeys
     // What only workers do.
     case puntDecided, staleWorker
 
@@ -100,9 +103,8 @@ public struct Coverage: Sendable, CustomStringConvertible {
 
     /// No scenario has a budget or limits of bandwidth, which would end most of what else there is
     /// to see, nor a kernel that refuses datagrams on the relay's behalf, nor a second relay at the
-    /// same time; and its relays speak version 2 with agents alone, in a world of their own
-    /// (`AgentWorld`). Nor is anybody on a list, or are there so many answers as all together may
-    /// get.
+    /// same time; and version 2 is spoken in worlds of its own (`KeyedPlay`, `AgentWorld`). Nor is
+    /// anybody on a list, or are there so many answers as all together may get.
     private static let unreachable: [DropReason] = [
         .throttled, .budget, .strangerLimit, .peerLimit, .unauthorized, .malformed, .replyRate,
         .denied, .fromRelay, .sessionRate, .totalRate,

@@ -151,6 +151,9 @@ final class Simulation {
             var play = DiagnosisPlay(kind, seed: seed)
             if let wrong = play.run() { checker.fail(.sight, at: now, wrong) }
         }
+        let keyed = KeyedPlay(seed: seed)
+        if let wrong = keyed.run() { checker.fail(.replies, at: now, wrong) }
+        work.coverage.add(keyed.coverage)
         var spin = SpinPlay(seed: seed)
         work.coverage.note(.spinPlayed)
         if effort == .full, let wrong = spin.run() { checker.fail(.sight, at: now, wrong) }
