@@ -54,8 +54,14 @@ final class SystemThread: Sendable {
         _ = pthread_kill(handle, SystemThread.interruption)
     }
 
-    /// Waits until the thread has ended; to be called once.
+    /// Waits until the thread has ended; to be called once, unless it is left alone.
     func join() {
         _ = pthread_join(handle, nil)
+    }
+
+    /// Lets what the thread takes go when it ends, as nobody is going to wait for that; to be
+    /// called once, and nothing else afterwards.
+    func leaveAlone() {
+        _ = pthread_detach(handle)
     }
 }

@@ -30,7 +30,7 @@ final class RelayResolver: Sendable {
         answer = Mutex(nil)
         wishes = try FileDescriptor(systemCall("eventfd") { Int(clinux_eventfd()) })
         // Never waited for: a look-up that hangs must not keep the agent from ending.
-        _ = try SystemThread(name: "agent-resolver") { [self] in run(notify) }
+        try SystemThread(name: "agent-resolver") { [self] in run(notify) }.leaveAlone()
     }
 
     /// Asks for an answer. Wishes that come while one is looked for are one.
