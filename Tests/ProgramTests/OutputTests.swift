@@ -72,7 +72,11 @@ struct OutputTests {
         let lost = lines.reduce(0) {
             $0 + ($1.event == "log_lines_lost" ? $1.number("count") ?? 0 : 0)
         }
-        let told = lines.filter { $0.event.hasPrefix("session_") || $0.event == "peer_validated" }
+        // On a slow machine it lasts long enough for the pair, which is not QUIC, to be diagnosed.
+        let told = lines.filter {
+            ($0.event.hasPrefix("session_") || $0.event == "peer_validated")
+                && $0.event != "session_diagnosed"
+        }
         let summary = try #require(lines.last)
         #expect(summary.event == "stopped")
         // Keys share buckets by a hash with a secret of its own in each run, so that now and then
