@@ -17,6 +17,8 @@ _OPEN_LIMIT = 100
 # So often that the relay's tables of sources are full long before its memory is judged.
 _NEWCOMER_CHANCE = 0.5
 _STORM_LIMIT = 200
+# 32 MB, of which a worker takes 64 datagrams at once.
+_FLOOD_SOCKETS, _FLOOD_DATAGRAMS = 32, 16
 _LONGEST_BYTES = 65_507
 _MAGIC_COOKIE = 0x2112A442
 _BINDING_REQUEST, _BINDING_RESPONSE = b"\x00\x01", b"\x01\x01"
@@ -38,8 +40,7 @@ class Strangers:
         """Lets one of them, or a new one, do something; how many datagrams that were."""
         rng = self._rng
         if not self._open or rng.random() < _NEWCOMER_CHANCE:
-            host = f"127.{rng.randrange(128, 250)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
-            self._open.append(self._switchboard.open(host, self._take))
+            self._open_one()
         if len(self._open) > _OPEN_LIMIT:
             former = self._open.pop(rng.randrange(len(self._open)))
             self._former.append((time.monotonic() + LINGER_SECONDS, former))
@@ -48,6 +49,21 @@ class Strangers:
         self._counts[f"strangers_{name}"] += 1
         stranger.send(payload)
         return 1
+
+    def _open_one(self) -> CountedSocket:
+        rng = self._rng
+        host = f"127.{rng.randrange(128, 250)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
+        self._open.append(self._switchboard.open(host, self._take))
+        return self._open[-1]
+
+    def flood(self) -> None:
+        """Lets so many send the longest datagrams that each worker's buffer is full of them."""
+        payload = self._rng.randbytes(_LONGEST_BYTES)
+        for _ in range(_FLOOD_SOCKETS):
+            stranger = self._open_one()
+            for _ in range(_FLOOD_DATAGRAMS):
+                stranger.send(payload)
+        self._counts["floods"] += 1
 
     def storm(self) -> int:
         """Lets one send as many and as long datagrams at once as the relay takes in a batch, and more:
