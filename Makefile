@@ -19,6 +19,8 @@ FUZZ_BUILD = .build/fuzz$(if $(filter address,$(FUZZ_SANITIZERS)),,-quick)
 # What is tested with a relay that has several workers, too.
 WORKER_TESTS := aioquic hijacking quic_portal rebinding restart wire
 
+SANITIZER ?= address thread
+
 RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
@@ -42,7 +44,7 @@ $(1) --generate-completion-script zsh > .build/docs/_quic-relay
 $(1) --generate-completion-script fish > .build/docs/quic-relay.fish
 endef
 
-.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost soak fuzz admission lint clean
+.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost soak sanitize fuzz admission lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -138,6 +140,32 @@ soak: build $(PYTHON) ## An hour of mischief, with the books kept: make soak SOA
 	@.ci/install-packages tmux
 	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=Tests/EndToEnd QUIC_RELAY_BINARY=$(RELAY) \
 		$(PYTHON) -m soak --seconds $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
+
+# Each in a directory of its own, so that the next build is incremental. Each report is a file: one fails
+# the run, whatever the tests say. Tests/EndToEnd/sanitized.py says what is left out, and why.
+sanitize: $(addprefix sanitize-,$(SANITIZER)) ## All tests under the address and thread sanitizers: make sanitize SANITIZER=thread
+	@echo "make sanitize: all passed, and nothing was reported ($(SANITIZER))"
+
+.PHONY: sanitize-address sanitize-thread
+sanitize-address sanitize-thread: sanitize-%: packages $(PYTHON) .build/faults.so
+	@.ci/install-packages tmux coturn $(LABORATORY)
+	@mkdir -p .build/$*/reports
+	rm -f .build/$*/reports/*
+	for name in options $(if $(filter thread,$*),mutex); do \
+		$(CLANG) -std=gnu11 -O2 -Wall -Wextra -Werror -DREPORTS='"$(CURDIR)/.build/$*/reports"' \
+			-DSUPPRESSIONS='"$(CURDIR)/Tests/Sanitizers"' \
+			-c -o .build/$*/$$name.o Tests/Sanitizers/$$name.c; done
+	$(SWIFT) build --build-tests --sanitize=$* --scratch-path .build/$* \
+		-Xlinker $(CURDIR)/.build/$*/options.o \
+		$(if $(filter thread,$*),-Xlinker $(CURDIR)/.build/$*/mutex.o)
+	export SANITIZER=$* PYTHONDONTWRITEBYTECODE=1 QUIC_RELAY_BINARY=.build/$*/debug/quic-relay; \
+	status=0; \
+	$(SWIFT) test --skip-build --sanitize=$* --scratch-path .build/$* || status=1; \
+	$(PYTHON) -m pytest Tests/EndToEnd || status=1; \
+	END_TO_END_WORKERS=2 $(PYTHON) -m pytest \
+		$(addprefix Tests/EndToEnd/test_,$(WORKER_TESTS:=.py)) || status=1; \
+	for report in $$(find .build/$*/reports -type f); do cat "$$report"; status=1; done; \
+	exit $$status
 
 # Dead code must not be stripped: the linker takes libFuzzer's counters for dead.
 fuzz: packages ## Feed what reads foreign bytes mutated ones: make fuzz FUZZ_SECONDS=600 FUZZ_TARGET=line

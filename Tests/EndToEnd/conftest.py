@@ -23,6 +23,7 @@ from faults import Faults
 from nat import Nat
 from programs import aioquic_options
 from relay_process import GuardedRelay, Relay, StartRelay, why_no_relay
+from sanitized import why_left_out
 from tmux import why_no_tmux
 
 Note = Callable[[str], None]
@@ -251,6 +252,15 @@ def note(request: pytest.FixtureRequest) -> Note:
         notes.append(line)
 
     return add
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips, and says so, what makes no sense under a sanitizer."""
+    directory = Path(__file__).parent
+    for item in items:
+        reason = why_left_out(f"{item.path.relative_to(directory)}::{item.name}")
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(wrapper=True)

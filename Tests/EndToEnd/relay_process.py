@@ -39,16 +39,25 @@ def why_no_relay() -> str | None:
     )
 
 
+def sanitizer() -> str | None:
+    """The sanitizer that the relay is built with, if any (`make sanitize`)."""
+    return os.environ.get("SANITIZER") or None
+
+
 def neutral_environment() -> dict[str, str]:
     """The environment without settings of the relay.
 
     Every flag also reads the environment; a developer's settings must not change the result. There is
     no control socket unless a test asks for one: the machine's default one is not the tests' to have.
-    END_TO_END_WORKERS lets every relay forward with so many threads.
+    END_TO_END_WORKERS lets every relay forward with so many threads. A sanitizer looks for leaks by
+    ptrace(2), which the sandbox forbids.
     """
     others = {k: v for k, v in os.environ.items() if not k.startswith("QUIC_RELAY_")}
     workers = os.environ.get("END_TO_END_WORKERS", "1")
-    return others | {"QUIC_RELAY_CONTROL": "off", "QUIC_RELAY_WORKERS": workers}
+    settings = {"QUIC_RELAY_CONTROL": "off", "QUIC_RELAY_WORKERS": workers}
+    if sanitizer():
+        settings["QUIC_RELAY_NO_SANDBOX"] = "true"
+    return others | settings
 
 
 class RelayPeers:

@@ -26,7 +26,12 @@ struct FloodTests {
             try pair.exchange()
         }
         let most = try relay.program.kibibytes("VmHWM")
-        #expect(most - before <= limit, "\(most - before) KiB more, \(limit) KiB allowed")
+        if let sanitizer {
+            // It keeps what was freed for a while, and a picture of all memory beside it.
+            print("FloodTests: memory is not judged under the \(sanitizer) sanitizer")
+        } else {
+            #expect(most - before <= limit, "\(most - before) KiB more, \(limit) KiB allowed")
+        }
         let lines = try relay.end()
         let summary = try #require(lines.last)
         try expectToAddUp(summary)

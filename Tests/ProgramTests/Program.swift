@@ -27,9 +27,11 @@ final class Program {
     }
 
     /// What of the tests' own environment every program gets; and no control socket, of which this
-    /// machine's default one is not the tests' to have.
+    /// machine's default one is not the tests' to have. A sanitizer looks for leaks by ptrace(2),
+    /// which the sandbox forbids.
     static var inheritedEnvironment: [String: String] {
         var environment = ["QUIC_RELAY_CONTROL": "off"]
+        if sanitizer != nil { environment["QUIC_RELAY_NO_SANDBOX"] = "true" }
         for name in ["PATH", "LD_LIBRARY_PATH"] { environment[name] = variable(name) }
         return environment
     }
@@ -152,6 +154,9 @@ final class Program {
         return try #require(line.split(separator: " ").dropLast().last.flatMap { Int($0) })
     }
 }
+
+/// The sanitizer that tests and programs are built with, if any (`make sanitize`).
+let sanitizer = variable("SANITIZER")
 
 /// The processor time that a process has used, in hundredths of a second (proc_pid_stat(5)).
 func processorTime(_ process: pid_t) throws -> Int {

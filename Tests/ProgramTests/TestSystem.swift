@@ -5,8 +5,8 @@ import Synchronization
 // pointer points to a value or an array of the caller that is there until the call returns, and
 // lengths are taken from it; what the system returns is copied at once.
 
-/// Longer than any test has to wait, however slow the machine is.
-let patienceMilliseconds: Int32 = 10_000
+/// Longer than any test has to wait, however slow the machine is. A sanitizer makes it slower.
+let patienceMilliseconds: Int32 = sanitizer == nil ? 10_000 : 120_000
 
 /// A file descriptor that is closed when nobody has it any more, or before.
 final class Descriptor: Sendable {
