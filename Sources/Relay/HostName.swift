@@ -11,15 +11,19 @@ public struct HostName: Equatable, Sendable, CustomStringConvertible {
 
     /// Reads `host`, `host:port`, an IPv6 address, or `[address]:port`; nothing if it is none.
     public init?(_ text: String, defaultPort: UInt16) {
-        if text.hasPrefix("[") {
-            guard let end = text.firstIndex(of: "]") else { return nil }
-            let rest = text[text.index(after: end)...]
-            host = String(text[text.index(after: text.startIndex)..<end])
+        // As characters a bracket and a sign behind it that combines would be one, and no bracket.
+        let scalars = text.unicodeScalars
+        if scalars.first == "[" {
+            guard let end = scalars.firstIndex(of: "]") else { return nil }
+            let rest = scalars[scalars.index(after: end)...]
+            host = String(scalars[scalars.index(after: scalars.startIndex)..<end])
             guard let port = HostName.port(rest, defaultPort) else { return nil }
             self.port = port
-        } else if text.count(where: { $0 == ":" }) == 1, let colon = text.firstIndex(of: ":") {
-            host = String(text[..<colon])
-            guard let port = HostName.port(text[colon...], defaultPort) else { return nil }
+        } else if scalars.count(where: { $0 == ":" }) == 1,
+            let colon = scalars.firstIndex(of: ":")
+        {
+            host = String(scalars[..<colon])
+            guard let port = HostName.port(scalars[colon...], defaultPort) else { return nil }
             self.port = port
         } else {
             host = text
@@ -29,14 +33,20 @@ public struct HostName: Equatable, Sendable, CustomStringConvertible {
     }
 
     /// What stands behind the host: nothing, or a colon and a port.
-    private static func port(_ text: Substring, _ defaultPort: UInt16) -> UInt16? {
+    private static func port(
+        _ text: Substring.UnicodeScalarView, _ defaultPort: UInt16
+    ) -> UInt16? {
         if text.isEmpty { return defaultPort }
-        guard text.hasPrefix(":"), let port = UInt16(text.dropFirst()), port > 0 else { return nil }
+        guard text.first == ":", let port = UInt16(String(text.dropFirst())), port > 0 else {
+            return nil
+        }
         return port
     }
 
     /// As it is read.
-    public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+    public var description: String {
+        host.unicodeScalars.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
 
     /// Its addresses in the order in which the system would try them (getaddrinfo(3)). May take as
     /// long as the name servers do.

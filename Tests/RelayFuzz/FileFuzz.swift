@@ -100,7 +100,10 @@ enum FileFuzz {
             precondition((1...TokenSecrets.secretLimit).contains(secrets.count))
             let lengths = secrets.secrets.map(\.count)
             precondition(lengths.allSatisfy(TokenSecrets.lengths.contains))
-            let again = try TokenSecrets(Array(secrets.secrets.joined(separator: [0x0a])), path: "")
+            // Lines end so, too; a secret may end with the first of both.
+            let ending = Array("\r\n".utf8)
+            let text = secrets.secrets.map { $0 + ending }.joined()
+            let again = try TokenSecrets(Array(text), path: "")
             precondition(again.secrets == secrets.secrets, "they are not read as they are written")
             let id = SessionID(high: 1, low: 2)
             let token = secrets.authority.token(for: id, expiresAtUnixSeconds: .max)

@@ -17,7 +17,8 @@ enum TextFuzz {
             precondition(!name.host.isEmpty && name.port != 0)
             let again = HostName(name.description, defaultPort: 1)
             // A bracket in a name is nobody's, and is not resolved.
-            precondition(again == name || name.host.contains { "[]".contains($0) })
+            let hasBracket = name.host.unicodeScalars.contains { $0 == "[" || $0 == "]" }
+            precondition(again == name || hasBracket)
         }
         if let address = MetricsAddress(text) {
             precondition(MetricsAddress(address.description) == address)

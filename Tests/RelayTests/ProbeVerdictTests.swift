@@ -132,6 +132,8 @@ struct ProbeVerdictTests {
         #expect(read("relay.example:99") == "relay.example:99")
         #expect(read("2001:db8::1") == "[2001:db8::1]:4433")
         #expect(read("[2001:db8::1]:99") == "[2001:db8::1]:99")
+        // A sign that combines is not one with the bracket before it.
+        #expect(read("[\u{6dc}::1]:99") == "[\u{6dc}::1]:99")
         for text in ["", ":1", "a:", "a:0", "a:65536", "a:b", "[::1", "[::1]x", "[]:1"] {
             #expect(read(text) == nil, "\(text)")
         }
