@@ -72,7 +72,9 @@ struct OutputTests {
         let lost = lines.reduce(0) {
             $0 + ($1.event == "log_lines_lost" ? $1.number("count") ?? 0 : 0)
         }
-        // On a slow machine it lasts long enough for the pair, which is not QUIC, to be diagnosed.
+        // On a slow machine it lasts long enough for the pair, which is not QUIC, to be diagnosed; that
+        // line may be among the lost ones.
+        let isDiagnosed = lines.contains { $0.event == "session_diagnosed" }
         let told = lines.filter {
             ($0.event.hasPrefix("session_") || $0.event == "peer_validated")
                 && $0.event != "session_diagnosed"
@@ -84,9 +86,10 @@ struct OutputTests {
         let suppressed = try #require(summary.number("events_suppressed"))
         // Each new session opens, and ends when its peer opens the next; then there are the pair,
         // which opens, pairs and is validated twice, and the newcomers.
-        #expect(
+        let unknown =
             told.count + lost + suppressed
-                == OutputTests.sessions * 2 - 1 + 4 + newcomers.count)
+            - (OutputTests.sessions * 2 - 1 + 4 + newcomers.count)
+        #expect(unknown == 0 || unknown == 1 && !isDiagnosed)
         #expect(summary.number("forwarded") == 2 * pair.count)
         #expect(
             summary.number("received") == 2 * pair.count + 2 + OutputTests.sessions
