@@ -47,7 +47,7 @@ extension KnownIDs {
 ///
 /// NAT rebinding leaves the ID of a connection's datagrams as it was (RFC 9000 §9.5 changes it only
 /// on a deliberate migration), so the ID tells whose datagrams come from an unknown address. A peer
-/// takes 32 B, each of its three IDs 16 to 32 B in the index.
+/// takes 32 B, each of its three IDs 8 to 16 B in the index.
 struct ConnectionIDTable: ~Copyable {
     /// The shortest ID that is evidence. A shorter one would be hit by guessing: one byte by every
     /// 256th datagram.
@@ -61,6 +61,9 @@ struct ConnectionIDTable: ~Copyable {
     /// lie in a row in the index, which somebody with many sessions would make long otherwise.
     static let holderLimit = Addressees.limit + 1
 
+    /// The index knows an ID by its peer and its position there, which is below this.
+    private static let numbersForPeer = 4
+
     var peers: FixedStorage<KnownIDs>
     private var index: HashIndex
     /// How many IDs of each length are remembered: a short header does not tell its ID's length.
@@ -68,9 +71,13 @@ struct ConnectionIDTable: ~Copyable {
         count: ConnectionID.lengthLimit + 1, repeating: 0)
     private let hash: KeyedHash
 
-    static func byteCount(peerLimit: Int) -> Int {
-        peerLimit * MemoryLayout<KnownIDs>.stride
-            + HashIndex.byteCount(limit: peerLimit * KnownIDs.limit)
+    static func tables(peerLimit: Int) -> [TableSize] {
+        [
+            TableSize("connection IDs: records", MemoryLayout<KnownIDs>.stride, count: peerLimit),
+            TableSize(
+                "connection IDs: index",
+                byteCount: HashIndex.byteCount(limit: peerLimit * KnownIDs.limit)),
+        ]
     }
 
     init(peerLimit: Int, hash: KeyedHash) {
@@ -115,7 +122,7 @@ struct ConnectionIDTable: ~Copyable {
             peers[peer.index].tags[position] = tag
             peers[peer.index].lengths[position] = id.length
             peers[peer.index].next = UInt8((position + 1) % KnownIDs.limit)
-            index.insert(peer.index, hash: tag.hash)
+            index.insert(number(of: position, peer), hash: tag.hash)
             lengthCounts[Int(id.length)] += 1
         }
         if isGiven { peers[peer.index].given |= 1 << UInt8(position) }
@@ -123,8 +130,12 @@ struct ConnectionIDTable: ~Copyable {
 
     private func hasRoom(for tag: ConnectionIDTag) -> Bool {
         var probe = index.probe(tag.hash)
-        for _ in 0..<ConnectionIDTable.holderLimit where index.next(&probe) == nil { return true }
-        return false
+        var holders = 0
+        while let number = index.next(&probe) {
+            if self.tag(number) == tag { holders += 1 }
+            if holders == ConnectionIDTable.holderLimit { return false }
+        }
+        return true
     }
 
     /// Forgets all IDs of a peer.
@@ -137,7 +148,7 @@ struct ConnectionIDTable: ~Copyable {
     mutating func restore(_ known: KnownIDs, of peer: PeerNumber) {
         peers[peer.index] = known
         for position in 0..<KnownIDs.limit where known.tags[position] != .none {
-            index.insert(peer.index, hash: known.tags[position].hash)
+            index.insert(number(of: position, peer), hash: known.tags[position].hash)
             lengthCounts[Int(known.lengths[position])] += 1
         }
     }
@@ -145,10 +156,25 @@ struct ConnectionIDTable: ~Copyable {
     private mutating func forget(_ position: Int, of peer: PeerNumber) {
         let tag = peers[peer.index].tags[position]
         guard tag != .none else { return }
-        index.remove(peer.index, hash: tag.hash)
+        var hole = index.remove(number(of: position, peer), hash: tag.hash)
+        while let next = index.occupant(behind: &hole) {
+            index.close(&hole, hash: self.tag(next).hash)
+        }
         lengthCounts[Int(peers[peer.index].lengths[position])] -= 1
         peers[peer.index].tags[position] = .none
         peers[peer.index].given &= ~(1 << UInt8(position))
+    }
+
+    private func number(of position: Int, _ peer: PeerNumber) -> Int {
+        peer.index * ConnectionIDTable.numbersForPeer + position
+    }
+
+    /// The ID that has this number in the index.
+    @inline(__always)
+    private func tag(_ number: Int) -> ConnectionIDTag {
+        let (peer, position) = number.quotientAndRemainder(
+            dividingBy: ConnectionIDTable.numbersForPeer)
+        return peers[peer].tags[position]
     }
 
     private func position(of tag: ConnectionIDTag, in known: KnownIDs) -> Int? {
@@ -180,8 +206,9 @@ struct ConnectionIDTable: ~Copyable {
         let tag = id.tag(hash)
         var probe = index.probe(tag.hash)
         while let number = index.next(&probe) {
-            if position(of: tag, in: peers[number]) != nil {
-                found.add(PeerNumber(rawValue: UInt32(number)), idLength: Int(id.length))
+            if self.tag(number) == tag {
+                let peer = number / ConnectionIDTable.numbersForPeer
+                found.add(PeerNumber(rawValue: UInt32(peer)), idLength: Int(id.length))
             }
         }
     }

@@ -133,12 +133,16 @@ struct Forwarder: ~Copyable {
     /// A side that was silent for so long while the other one was sending had a gap.
     static let gapNanoseconds = 100 * Nanoseconds.perMillisecond
 
-    /// 2 × 64 + 16 B and, in the index, 16 to 32 B for each peer.
-    static func byteCount(peerLimit: Int) -> Int {
-        peerLimit
-            * (MemoryLayout<ForwardingEntry>.stride + MemoryLayout<PeerSight>.stride
-                + MemoryLayout<PeerGaps>.stride)
-            + HashIndex.byteCount(limit: peerLimit)
+    static func tables(peerLimit: Int) -> [TableSize] {
+        [
+            TableSize(
+                "peers: forwarding entries", MemoryLayout<ForwardingEntry>.stride,
+                count: peerLimit),
+            TableSize("peers: sights", MemoryLayout<PeerSight>.stride, count: peerLimit),
+            TableSize("peers: gaps", MemoryLayout<PeerGaps>.stride, count: peerLimit),
+            TableSize(
+                "peers: index of addresses", byteCount: HashIndex.byteCount(limit: peerLimit)),
+        ]
     }
 
     init(peerLimit: Int, hash: KeyedHash) {
@@ -339,7 +343,10 @@ struct Forwarder: ~Copyable {
 
     /// Frees a place and forgets its address; what was counted stays.
     mutating func unbind(_ peer: PeerNumber) {
-        addresses.remove(peer.index, hash: hash(entries[peer.index].address))
+        var hole = addresses.remove(peer.index, hash: hash(entries[peer.index].address))
+        while let next = addresses.occupant(behind: &hole) {
+            addresses.close(&hole, hash: hash(entries[next].address))
+        }
         entries[peer.index].address = .none
         entries[peer.index].gate = .closed
     }

@@ -42,21 +42,34 @@ struct KeyedHash: BitwiseCopyable, Sendable {
 ///     var probe = index.probe(hash)
 ///     while let number = index.next(&probe) { if records[number].key == key { … } }
 ///
-/// A slot takes 8 bytes; there are between 2 and 4 slots for each number.
+/// and tells the hashes of those that a removal may shift:
+///
+///     var hole = index.remove(number, hash: hash)
+///     while let next = index.occupant(behind: &hole) { index.close(&hole, hash: …) }
+///
+/// A slot takes 4 bytes: the number, and in the bits that no number needs a part of the hash, so
+/// that hardly ever a record is looked at that has another one. There are between 2 and 4 slots for
+/// each number.
 struct HashIndex: ~Copyable {
-    struct Slot: BitwiseCopyable {
-        var hash: UInt32 = 0
-        /// The record's number plus one; 0 marks an empty slot.
-        var occupant: UInt32 = 0
-    }
-
     /// A walk over the records that may have a hash.
     struct Probe {
         var slot: Int
-        let hash: UInt32
+        let tag: UInt32
     }
 
-    private var slots: FixedStorage<Slot>
+    /// A slot that was emptied, and how far those behind it have been looked at.
+    struct Hole {
+        fileprivate var slot: Int
+        fileprivate var place: Int
+    }
+
+    /// Numbers have to be below this: four for each peer of 4,000,000 sessions are. That leaves
+    /// seven bits of the hash, so that one in 128 slots that are passed by is looked at in vain.
+    static let numberLimit = Int(numberMask)
+    private static let numberMask: UInt32 = 1 << 25 - 1
+
+    /// The number plus one in the low bits, the hash in the others; 0 marks an empty slot.
+    private var slots: FixedStorage<UInt32>
     private let mask: Int
     private let limit: Int
     private(set) var count = 0
@@ -70,19 +83,19 @@ struct HashIndex: ~Copyable {
 
     /// The memory that an index for `limit` numbers takes.
     static func byteCount(limit: Int) -> Int {
-        slotCount(limit: limit) * MemoryLayout<Slot>.stride
+        slotCount(limit: limit) * MemoryLayout<UInt32>.stride
     }
 
     init(limit: Int) {
         let count = HashIndex.slotCount(limit: limit)
-        slots = FixedStorage(count: count, repeating: Slot())
+        slots = FixedStorage(count: count, repeating: 0)
         mask = count - 1
         self.limit = limit
     }
 
     @inline(__always)
     func probe(_ hash: UInt32) -> Probe {
-        Probe(slot: Int(hash) & mask, hash: hash)
+        Probe(slot: Int(hash) & mask, tag: hash & ~HashIndex.numberMask)
     }
 
     /// The next record that may be the one looked for; nothing when there is none.
@@ -90,9 +103,11 @@ struct HashIndex: ~Copyable {
     func next(_ probe: inout Probe) -> Int? {
         while true {
             let slot = slots[probe.slot]
-            if slot.occupant == 0 { return nil }
+            if slot == 0 { return nil }
             probe.slot = (probe.slot + 1) & mask
-            if slot.hash == probe.hash { return Int(slot.occupant) - 1 }
+            // The number plus one, if the parts of the hashes are equal.
+            let occupant = slot ^ probe.tag
+            if occupant <= HashIndex.numberMask { return Int(occupant &- 1) }
         }
     }
 
@@ -100,30 +115,45 @@ struct HashIndex: ~Copyable {
     mutating func insert(_ number: Int, hash: UInt32) {
         precondition(count < limit, "an index holds at most the records it was made for")
         var place = Int(hash) & mask
-        while slots[place].occupant != 0 { place = (place + 1) & mask }
-        slots[place] = Slot(hash: hash, occupant: UInt32(number) + 1)
+        while slots[place] != 0 { place = (place + 1) & mask }
+        slots[place] = entry(number, hash)
         count += 1
     }
 
-    /// Removes a record that was added with this hash.
-    mutating func remove(_ number: Int, hash: UInt32) {
+    private func entry(_ number: Int, _ hash: UInt32) -> UInt32 {
         let occupant = UInt32(number) + 1
+        precondition(occupant <= HashIndex.numberMask)
+        return hash & ~HashIndex.numberMask | occupant
+    }
+
+    /// Removes a record that was added with this hash. The hole that it leaves has to be closed.
+    mutating func remove(_ number: Int, hash: UInt32) -> Hole {
+        let entry = entry(number, hash)
         var hole = Int(hash) & mask
-        while slots[hole].occupant != occupant || slots[hole].hash != hash {
-            precondition(slots[hole].occupant != 0, "only what was added can be removed")
+        while slots[hole] != entry {
+            precondition(slots[hole] != 0, "only what was added can be removed")
             hole = (hole + 1) & mask
         }
-        var place = (hole + 1) & mask
-        while slots[place].occupant != 0 {
-            // An entry may move into the hole if its home does not lie between hole and place.
-            let home = Int(slots[place].hash) & mask
-            if (place &- home) & mask >= (place &- hole) & mask {
-                slots[hole] = slots[place]
-                hole = place
-            }
-            place = (place + 1) & mask
-        }
-        slots[hole] = Slot()
+        slots[hole] = 0
         count -= 1
+        return Hole(slot: hole, place: hole)
+    }
+
+    /// The next record behind a hole, which may have to move into it; nothing when all is closed.
+    func occupant(behind hole: inout Hole) -> Int? {
+        hole.place = (hole.place + 1) & mask
+        let slot = slots[hole.place]
+        return slot == 0 ? nil : Int(slot & HashIndex.numberMask) - 1
+    }
+
+    /// Moves the record that `occupant(behind:)` told into the hole, if it may.
+    mutating func close(_ hole: inout Hole, hash: UInt32) {
+        // It may if its home does not lie between the hole and its place.
+        let home = Int(hash) & mask
+        if (hole.place &- home) & mask >= (hole.place &- hole.slot) & mask {
+            slots[hole.slot] = slots[hole.place]
+            slots[hole.place] = 0
+            hole.slot = hole.place
+        }
     }
 }

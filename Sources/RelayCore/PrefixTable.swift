@@ -23,9 +23,11 @@ struct PrefixTable: ~Copyable {
     private var used = 0
     private let hash: KeyedHash
 
-    /// 24 B and, in the index, 16 to 32 B for each peer.
-    static func byteCount(peerLimit: Int) -> Int {
-        peerLimit * MemoryLayout<PrefixRecord>.stride + HashIndex.byteCount(limit: peerLimit)
+    static func tables(peerLimit: Int) -> [TableSize] {
+        [
+            TableSize("networks: records", MemoryLayout<PrefixRecord>.stride, count: peerLimit),
+            TableSize("networks: index", byteCount: HashIndex.byteCount(limit: peerLimit)),
+        ]
     }
 
     init(peerLimit: Int, hash: KeyedHash) {
@@ -62,13 +64,20 @@ struct PrefixTable: ~Copyable {
         }
         records[number].heldSessions -= 1
         guard records[number].heldSessions == 0 else { return }
-        index.remove(number, hash: hash(of: records[number].key))
+        removeFromIndex(number)
         used -= 1
         guard number != used else { return }
         let last = records[used]
-        index.remove(used, hash: hash(of: last.key))
+        removeFromIndex(used)
         records[number] = last
         index.insert(number, hash: hash(of: last.key))
+    }
+
+    private mutating func removeFromIndex(_ number: Int) {
+        var hole = index.remove(number, hash: hash(of: records[number].key))
+        while let next = index.occupant(behind: &hole) {
+            index.close(&hole, hash: hash(of: records[next].key))
+        }
     }
 
     private func find(_ key: IPAddress) -> Int? {

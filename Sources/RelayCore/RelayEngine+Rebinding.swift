@@ -293,7 +293,10 @@ extension RelayEngine {
     mutating func forgetFormerAddress(of peer: PeerNumber) {
         let former = peers[peer.index].former
         guard former != .none else { return }
-        formerAddresses.remove(peer.index, hash: hash(former))
+        var hole = formerAddresses.remove(peer.index, hash: hash(former))
+        while let next = formerAddresses.occupant(behind: &hole) {
+            formerAddresses.close(&hole, hash: hash(peers[next].former))
+        }
         peers[peer.index].former = .none
     }
 }

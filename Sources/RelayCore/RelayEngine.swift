@@ -164,25 +164,6 @@ public struct RelayEngine: ~Copyable {
         cookies.rotate(to: SipHash.Key(low: secret.0, high: secret.1), at: now)
     }
 
-    /// The memory that the tables take when they are full, in bytes.
-    ///
-    /// A session's peers take 2 × (64 + 64 + 16 + 176 + 32) B, its own record and sight 80 + 280 B,
-    /// its peers' sources and networks 2 × (64 + 24) B, links 40 B and the six indexes 240 to
-    /// 480 B, together some 1,600 B. The indexes are touched at the start, the rest as far as it is
-    /// used.
-    public static func byteCount(configuration: RelayConfiguration) -> Int {
-        let recordCount = SessionTable.recordCount(limit: configuration.sessionLimit)
-        let peerLimit = 2 * recordCount
-        return Forwarder.byteCount(peerLimit: peerLimit)
-            + SessionTable.byteCount(limit: configuration.sessionLimit)
-            + SourceTable.byteCount(peerLimit: peerLimit)
-            + PrefixTable.byteCount(peerLimit: peerLimit)
-            + peerLimit * MemoryLayout<PeerRecord>.stride
-            + recordCount * MemoryLayout<SessionSight>.stride
-            + ConnectionIDTable.byteCount(peerLimit: peerLimit)
-            + HashIndex.byteCount(limit: peerLimit) + EventLog.byteCount
-    }
-
     /// The first event after `cursor` that is still kept, and moves the cursor to it. A jump in the
     /// sequence numbers tells how many were overwritten.
     public func nextEvent(after cursor: inout UInt64) -> RecordedEvent? {

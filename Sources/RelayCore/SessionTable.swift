@@ -37,7 +37,7 @@ public enum SessionPlace: UInt8, BitwiseCopyable, CaseIterable, Sendable {
 
 /// All sessions by number and by id, in a fixed number of records.
 ///
-/// A record costs 80 B, its links 8 B, its place in the index 16 to 32 B. Records are touched only
+/// A record costs 80 B, its links 8 B, its place in the index 8 to 16 B. Records are touched only
 /// when they are first used, so the system backs no more than the largest number ever held.
 struct SessionTable: ~Copyable {
     /// Evicted sessions that are remembered: beyond this the one evicted first is let go.
@@ -58,10 +58,13 @@ struct SessionTable: ~Copyable {
     /// The records for a limit of sessions, the quarantine included.
     static func recordCount(limit: Int) -> Int { limit + quarantineLimit }
 
-    static func byteCount(limit: Int) -> Int {
+    static func tables(limit: Int) -> [TableSize] {
         let count = recordCount(limit: limit)
-        return count * (MemoryLayout<SessionRecord>.stride + MemoryLayout<LinkedList.Links>.stride)
-            + HashIndex.byteCount(limit: count)
+        return [
+            TableSize("sessions: records", MemoryLayout<SessionRecord>.stride, count: count),
+            TableSize("sessions: links", MemoryLayout<LinkedList.Links>.stride, count: count),
+            TableSize("sessions: index", byteCount: HashIndex.byteCount(limit: count)),
+        ]
     }
 
     init(limit: Int, hash: KeyedHash) {
@@ -119,7 +122,11 @@ struct SessionTable: ~Copyable {
     /// Forgets a session.
     mutating func close(_ session: Int) {
         let id = records[session].id
-        index.remove(session, hash: hash(id.high, id.low))
+        var hole = index.remove(session, hash: hash(id.high, id.low))
+        while let next = index.occupant(behind: &hole) {
+            let id = records[next].id
+            index.close(&hole, hash: hash(id.high, id.low))
+        }
         move(session, to: .free)
     }
 

@@ -44,10 +44,15 @@ struct SourceTable: ~Copyable {
     private var used = 0
     private let hash: KeyedHash
 
-    static func byteCount(peerLimit: Int) -> Int {
+    static func tables(peerLimit: Int) -> [TableSize] {
         let count = peerLimit + spareRecords
-        return count * (MemoryLayout<SourceRecord>.stride + MemoryLayout<LinkedList.Links>.stride)
-            + peerLimit * MemoryLayout<LinkedList.Links>.stride + HashIndex.byteCount(limit: count)
+        return [
+            TableSize("sources: records", MemoryLayout<SourceRecord>.stride, count: count),
+            TableSize("sources: links", MemoryLayout<LinkedList.Links>.stride, count: count),
+            TableSize(
+                "sources: links of peers", MemoryLayout<LinkedList.Links>.stride, count: peerLimit),
+            TableSize("sources: index", byteCount: HashIndex.byteCount(limit: count)),
+        ]
     }
 
     init(peerLimit: Int, hash: KeyedHash) {
@@ -112,7 +117,11 @@ struct SourceTable: ~Copyable {
             preconditionFailure("there are more records than peers")
         }
         let key = records[oldest].key
-        index.remove(oldest, hash: hash(key.high, key.low))
+        var hole = index.remove(oldest, hash: hash(key.high, key.low))
+        while let next = index.occupant(behind: &hole) {
+            let key = records[next].key
+            index.close(&hole, hash: hash(key.high, key.low))
+        }
         idle.remove(oldest, links: &links)
         return oldest
     }

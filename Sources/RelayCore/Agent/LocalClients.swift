@@ -97,7 +97,10 @@ struct LocalClients: ~Copyable {
 
     /// Forgets a client.
     mutating func close(_ number: Int) {
-        addresses.remove(number, hash: hash(clients[number].address))
+        var hole = addresses.remove(number, hash: hash(clients[number].address))
+        while let next = addresses.occupant(behind: &hole) {
+            addresses.close(&hole, hash: hash(clients[next].address))
+        }
         ids.forgetAll(of: number)
         clients[number] = LocalClient()
         count -= 1

@@ -3,7 +3,7 @@
 ///
 /// A client names the ID that it wants to be addressed by in its long headers, in every version of
 /// QUIC (RFC 8999 §5.1); a short header begins with it and does not tell its length. An entry takes
-/// 24 B here, 8 B for its links and 16 to 32 B in the index: 64 KiB together.
+/// 24 B here, 8 B for its links and 8 to 16 B in the index: 48 KiB together.
 struct LocalConnectionIDs: ~Copyable {
     /// IDs that are remembered, the one unused for longest makes room: four for each program if
     /// there are as many as there may be, and 1,024 connections of a single one.
@@ -92,7 +92,10 @@ struct LocalConnectionIDs: ~Copyable {
 
     private mutating func forget(_ number: Int) {
         guard entries[number].tag != .none else { return }
-        index.remove(number, hash: entries[number].tag.hash)
+        var hole = index.remove(number, hash: entries[number].tag.hash)
+        while let next = index.occupant(behind: &hole) {
+            index.close(&hole, hash: entries[next].tag.hash)
+        }
         lengthCounts[Int(entries[number].length)] -= 1
         entries[number] = Entry()
     }

@@ -42,7 +42,7 @@ public struct ForwarderReplica: ~Copyable, Sendable {
     /// The memory that a replica takes when it is full, in bytes.
     public static func byteCount(sessionLimit: Int) -> Int {
         let peerLimit = 2 * SessionTable.recordCount(limit: sessionLimit)
-        return Forwarder.byteCount(peerLimit: peerLimit)
+        return Forwarder.tables(peerLimit: peerLimit).byteCount
             + peerLimit * (MemoryLayout<Account>.stride + MemoryLayout<UInt32>.stride)
     }
 

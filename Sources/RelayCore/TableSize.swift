@@ -1,0 +1,47 @@
+/// The memory that one of the relay's tables takes when it is full.
+public struct TableSize: Sendable {
+    /// What is in it.
+    public let name: String
+    /// Its bytes, those of places that no session has taken yet included.
+    public let byteCount: Int
+
+    init(_ name: String, byteCount: Int) {
+        self.name = name
+        self.byteCount = byteCount
+    }
+
+    /// Of a table with a record of `record` bytes for each of `count`.
+    init(_ name: String, _ record: Int, count: Int) {
+        self.init(name, byteCount: record * count)
+    }
+}
+
+extension [TableSize] {
+    /// What they take together.
+    public var byteCount: Int { reduce(0) { $0 + $1.byteCount } }
+}
+
+extension RelayEngine {
+    /// The tables of a relay with this limit of sessions. Indexes are touched at the start, the
+    /// others as far as they are used.
+    public static func tables(sessionLimit: Int) -> [TableSize] {
+        let recordCount = SessionTable.recordCount(limit: sessionLimit)
+        let peerLimit = 2 * recordCount
+        return SessionTable.tables(limit: sessionLimit)
+            + [TableSize("sessions: sights", MemoryLayout<SessionSight>.stride, count: recordCount)]
+            + Forwarder.tables(peerLimit: peerLimit)
+            + [
+                TableSize("peers: records", MemoryLayout<PeerRecord>.stride, count: peerLimit),
+                TableSize(
+                    "peers: index of former addresses",
+                    byteCount: HashIndex.byteCount(limit: peerLimit)),
+            ]
+            + ConnectionIDTable.tables(peerLimit: peerLimit)
+            + SourceTable.tables(peerLimit: peerLimit) + PrefixTable.tables(peerLimit: peerLimit)
+    }
+
+    /// The memory that the tables take when they are full, in bytes.
+    public static func byteCount(configuration: RelayConfiguration) -> Int {
+        tables(sessionLimit: configuration.sessionLimit).byteCount + EventLog.byteCount
+    }
+}
