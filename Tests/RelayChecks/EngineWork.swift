@@ -104,6 +104,23 @@ final class EngineWork: CountedWork {
         }
     }
 
+    // MARK: Time
+
+    /// Lets time pass at once, and then does what is due; `take` is called to do each step.
+    func wait(seconds: UInt64, _ take: (() -> Void) -> Void) {
+        now = now.advanced(byNanoseconds: seconds * Nanoseconds.perSecond)
+        while engine.nextDeadline <= now { take { engine.advance(to: now, stepLimit: 1) } }
+    }
+
+    /// Fills the next part of a picture, and says whether that was the last.
+    func fill(_ snapshot: inout RelaySnapshot) -> Bool { engine.fill(&snapshot, at: now) }
+
+    /// Whether no session is left.
+    var isEmpty: Bool {
+        let totals = engine.currentTotals(at: now)
+        return totals.waitingSessions + totals.pairedSessions == 0
+    }
+
     // MARK: The batch
 
     /// Fills the batch as all rounds have it.

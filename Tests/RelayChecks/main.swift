@@ -10,9 +10,12 @@ do throws(UsageError) {
     case "allocations": exit(try AllocationsCommand(arguments.dropFirst()).run())
     case "checkpoint": exit(try CheckpointCommand(arguments.dropFirst()).run())
     case "counts": exit(try CountsCommand(arguments.dropFirst()).run())
+    case "crowd": exit(try CrowdCommand(arguments.dropFirst()).run())
     case "memory": exit(try MemoryCommand(arguments.dropFirst()).run())
     case "simulate": exit(try SimulateCommand(arguments.dropFirst()).run())
-    default: throw UsageError("usage: relay-checks allocations|checkpoint|counts|memory|simulate …")
+    default:
+        throw UsageError(
+            "usage: relay-checks allocations|checkpoint|counts|crowd|memory|simulate …")
     }
 } catch {
     print(error)
