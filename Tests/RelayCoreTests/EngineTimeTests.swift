@@ -116,6 +116,28 @@ import Testing
         #expect(ended >= min(sessions, 2_000))
     }
 
+    /// So that a datagram that comes meanwhile waits for few of them.
+    @Test func thousandsThatFallSilentAtOnceEndInParts() throws {
+        var relay = TestRelay(
+            try RelayConfiguration(
+                sessionLimit: 10_000, sessionTimeoutSeconds: 3, halfOpenLimitPerSource: 10_000,
+                registrationRatePerSource: 10_000))
+        for number in 0..<5_000 {
+            relay.register(session(number), from: host(1, port: 1 + UInt16(number)))
+        }
+        let late = relay.now.advanced(byNanoseconds: 60 * Nanoseconds.perSecond)
+        var before = relay.count(.waiting)
+        var steps = 0
+        while relay.engine.nextDeadline <= late {
+            relay.engine.advance(to: late, stepLimit: 1)
+            let ended = before - relay.count(.waiting)
+            #expect(ended <= Sweep.endingLimit)
+            before -= ended
+            steps += 1
+        }
+        #expect(before == 0 && steps >= 5_000 / Sweep.endingLimit)
+    }
+
     @Test func deadlinesAreAtMostATenthOfASecondAhead() throws {
         var relay = try TestRelay()
         relay.open(id, a, b)
