@@ -47,7 +47,7 @@ extension KnownIDs {
 ///
 /// NAT rebinding leaves the ID of a connection's datagrams as it was (RFC 9000 §9.5 changes it only
 /// on a deliberate migration), so the ID tells whose datagrams come from an unknown address. A peer
-/// takes 32 B, each of its three IDs 8 to 16 B in the index.
+/// takes 32 B, each of its three IDs 5 to 11 B in the index.
 struct ConnectionIDTable: ~Copyable {
     /// The shortest ID that is evidence. A shorter one would be hit by guessing: one byte by every
     /// 256th datagram.
@@ -76,14 +76,16 @@ struct ConnectionIDTable: ~Copyable {
             TableSize("connection IDs: records", MemoryLayout<KnownIDs>.stride, count: peerLimit),
             TableSize(
                 "connection IDs: index",
-                byteCount: HashIndex.byteCount(limit: peerLimit * KnownIDs.limit)),
+                byteCount: HashIndex.byteCount(
+                    limit: peerLimit * KnownIDs.limit, isDense: true)),
         ]
     }
 
     init(peerLimit: Int, hash: KeyedHash) {
         // Sound: a peer's place is reset when its session is opened.
         unsafe peers = FixedStorage(uninitializedCount: peerLimit)
-        index = HashIndex(limit: peerLimit * KnownIDs.limit)
+        // Dense, as most peers have fewer IDs than there is room for.
+        index = HashIndex(limit: peerLimit * KnownIDs.limit, isDense: true)
         self.hash = hash
     }
 

@@ -57,6 +57,8 @@ struct ForwardingEntry: BitwiseCopyable, RunTarget {
     var run: UInt16 = 0
     /// Whether datagrams from this peer may pass without asking the engine.
     var gate = Gate.closed
+    /// Whether it was ever metered, so that there is something in its buckets.
+    var hasBuckets = false
     /// Which of all bindings ever made this is.
     var binding: UInt32 = 0
     /// When the last datagram came from this peer that was no registration; `origin` for never.
@@ -118,8 +120,8 @@ struct Forwarder: ~Copyable {
     private(set) var entries: FixedStorage<ForwardingEntry>
     /// What is seen of each peer's datagrams.
     var sights: FixedStorage<PeerSight>
-    /// When each of them was silent although its partner was sending.
-    var gaps: FixedStorage<PeerGaps>
+    /// What those may still send that were ever metered: touched only where something is limited.
+    private var buckets: FixedStorage<MeterBuckets>
     /// What metered sessions are held to.
     var meter = Meter()
     /// What was dropped of the slot that was cut last.
@@ -139,10 +141,14 @@ struct Forwarder: ~Copyable {
                 "peers: forwarding entries", MemoryLayout<ForwardingEntry>.stride,
                 count: peerLimit),
             TableSize("peers: sights", MemoryLayout<PeerSight>.stride, count: peerLimit),
-            TableSize("peers: gaps", MemoryLayout<PeerGaps>.stride, count: peerLimit),
             TableSize(
                 "peers: index of addresses", byteCount: HashIndex.byteCount(limit: peerLimit)),
         ]
+    }
+
+    /// What limits of bandwidth take beside, once they meter every session.
+    static func bucketsByteCount(peerLimit: Int) -> Int {
+        peerLimit * MemoryLayout<MeterBuckets>.stride
     }
 
     init(peerLimit: Int, hash: KeyedHash) {
@@ -150,7 +156,8 @@ struct Forwarder: ~Copyable {
         // Sound: a session's two entries are reset when its place is first given out.
         unsafe entries = FixedStorage(uninitializedCount: peerLimit)
         unsafe sights = FixedStorage(uninitializedCount: peerLimit)
-        unsafe gaps = FixedStorage(uninitializedCount: peerLimit)
+        // Sound: a peer's buckets are written before its entry says that there are any.
+        unsafe buckets = FixedStorage(uninitializedCount: peerLimit)
         self.hash = hash
     }
 
@@ -211,9 +218,13 @@ struct Forwarder: ~Copyable {
     mutating func admit(
         _ portion: TransmitPlan.Portion, from peer: PeerNumber, isThrottled: Bool, at now: Instant
     ) -> Cut {
+        if !entries[peer.index].hasBuckets {
+            buckets[peer.index] = MeterBuckets()
+            entries[peer.index].hasBuckets = true
+        }
         var cut = meter.admit(
             portion, headers: entries[peer.partner.index].address.ip.headerByteCount,
-            isThrottled: isThrottled, from: &sights[peer.index].buckets, at: now)
+            isThrottled: isThrottled, from: &buckets[peer.index], at: now)
         cut.peer = peer
         return cut
     }
@@ -245,7 +256,8 @@ struct Forwarder: ~Copyable {
         if partnerHeard.nanoseconds &- awaitedSince.nanoseconds >= Forwarder.gapNanoseconds,
             awaitedSince != .origin, partnerHeard > awaitedSince
         {
-            gaps[peer.index].note(nanoseconds: now.nanoseconds(since: awaitedSince), at: now)
+            sights[peer.index].gaps.note(
+                nanoseconds: now.nanoseconds(since: awaitedSince), at: now)
         }
     }
 
@@ -308,14 +320,11 @@ struct Forwarder: ~Copyable {
         entries[2 * session + 1] = ForwardingEntry()
         sights[2 * session] = PeerSight()
         sights[2 * session + 1] = PeerSight()
-        gaps[2 * session] = PeerGaps()
-        gaps[2 * session + 1] = PeerGaps()
     }
 
     /// Forgets what was seen of a peer.
     mutating func forgetSight(of peer: PeerNumber) {
-        sights[peer.index].forget()
-        gaps[peer.index] = PeerGaps()
+        sights[peer.index] = PeerSight()
     }
 
     /// Binds a free place to an address that no peer has.

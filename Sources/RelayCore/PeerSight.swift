@@ -77,8 +77,8 @@ struct PeerSight: BitwiseCopyable {
     private var destinationMask: UInt64 = 0
     /// Datagrams that came in trains.
     private(set) var trainDatagrams: UInt64 = 0
-    /// What it may still send, while its session is metered.
-    var buckets = MeterBuckets()
+    /// When it was silent although its partner was sending.
+    var gaps = PeerGaps()
     /// Limits how fast the IDs that its partner is addressed by are learnt.
     var learning = TokenBucket()
     /// Trains that the system delivered in one piece.
@@ -186,13 +186,6 @@ struct PeerSight: BitwiseCopyable {
         destinationMask = length >= 8 ? .max : UInt64(1) << UInt64(8 * length) &- 1
         destinationOffset = UInt8(length > 8 ? 1 + length - 8 : 1)
         destination = 0
-    }
-
-    /// Forgets what was seen of a peer, but not what it has sent lately.
-    mutating func forget() {
-        let buckets = buckets
-        self = PeerSight()
-        self.buckets = buckets
     }
 }
 

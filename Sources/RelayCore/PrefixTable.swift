@@ -6,9 +6,25 @@ extension IPAddress {
     }
 }
 
-/// A network in which peers are bound.
+/// The prefix of an address, whose first bits are the lowest 24 or 48 here; above them stands one
+/// bit for IPv4.
+struct NetworkKey: BitwiseCopyable, Equatable {
+    // Halves, so that a record has no hole.
+    private let high: UInt32
+    private let low: UInt32
+
+    fileprivate init(_ ip: IPAddress) {
+        let bits = ip.isV4 ? 1 << 48 | UInt64(ip.v4 >> 8) : ip.high >> 16
+        high = UInt32(truncatingIfNeeded: bits >> 32)
+        low = UInt32(truncatingIfNeeded: bits)
+    }
+
+    fileprivate func hash(_ hash: KeyedHash) -> UInt32 { hash(UInt64(high), UInt64(low)) }
+}
+
+/// A network in which peers are bound, in 12 bytes.
 struct PrefixRecord: BitwiseCopyable {
-    var key: IPAddress
+    var key: NetworkKey
     /// In how many sessions it holds a place.
     var heldSessions: UInt32
 }
@@ -42,24 +58,24 @@ struct PrefixTable: ~Copyable {
 
     /// In how many sessions the network of an address holds a place.
     func heldSessions(of ip: IPAddress) -> Int {
-        find(ip.prefix).map { Int(records[$0].heldSessions) } ?? 0
+        find(NetworkKey(ip)).map { Int(records[$0].heldSessions) } ?? 0
     }
 
     /// Notes that the network of an address holds a place in one session more.
     mutating func add(_ ip: IPAddress) {
-        let key = ip.prefix
+        let key = NetworkKey(ip)
         if let number = find(key) {
             records[number].heldSessions += 1
             return
         }
         records[used] = PrefixRecord(key: key, heldSessions: 1)
-        index.insert(used, hash: hash(of: key))
+        index.insert(used, hash: key.hash(hash))
         used += 1
     }
 
     /// Notes that the network of an address holds a place in one session less.
     mutating func remove(_ ip: IPAddress) {
-        guard let number = find(ip.prefix) else {
+        guard let number = find(NetworkKey(ip)) else {
             preconditionFailure("only what was added can be removed")
         }
         records[number].heldSessions -= 1
@@ -70,23 +86,21 @@ struct PrefixTable: ~Copyable {
         let last = records[used]
         removeFromIndex(used)
         records[number] = last
-        index.insert(number, hash: hash(of: last.key))
+        index.insert(number, hash: last.key.hash(hash))
     }
 
     private mutating func removeFromIndex(_ number: Int) {
-        var hole = index.remove(number, hash: hash(of: records[number].key))
+        var hole = index.remove(number, hash: records[number].key.hash(hash))
         while let next = index.occupant(behind: &hole) {
-            index.close(&hole, hash: hash(of: records[next].key))
+            index.close(&hole, hash: records[next].key.hash(hash))
         }
     }
 
-    private func find(_ key: IPAddress) -> Int? {
-        var probe = index.probe(hash(of: key))
+    private func find(_ key: NetworkKey) -> Int? {
+        var probe = index.probe(key.hash(hash))
         while let number = index.next(&probe) {
             if records[number].key == key { return number }
         }
         return nil
     }
-
-    private func hash(of key: IPAddress) -> UInt32 { hash(key.high, key.low) }
 }

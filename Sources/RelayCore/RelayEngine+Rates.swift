@@ -50,12 +50,12 @@ extension RelayEngine {
     }
 
     /// Sees what a peer sends, for the parts that all get of the total.
-    mutating func tallyPart(of peer: PeerNumber, bits: Float, datagrams: Float, at now: Instant) {
+    mutating func tallyPart(of peer: PeerNumber, bytes: Float, datagrams: Float, at now: Instant) {
         let silence = now.nanoseconds(since: forwarder.entries[peer.index].lastHeard)
         guard forwarder.meter.limitsTotal, silence <= Sweep.passNanoseconds else { return }
         let headers = forwarder.entries[peer.partner.index].address.ip.headerByteCount
         sweep.parts.add(
-            Double(bits) / 8 + Double(datagrams) * Double(headers),
+            Double(bytes) + Double(datagrams) * Double(headers),
             isHeldBack: peers[peer.index].isHeldBack, equalPart: forwarder.meter.equalPart)
         peers[peer.index].isHeldBack = false
     }

@@ -173,9 +173,8 @@ extension RelayEngine {
     private mutating func sampleRates(of peer: PeerNumber, at now: Instant) {
         guard address(of: peer) != nil else { return }
         let forwarded = forwarder.entries[peer.index].forwarded
-        let bits = peers[peer.index].bits.sample(total: forwarded.bytes &* 8, at: now)
-        let datagrams = peers[peer.index].datagrams.sample(total: forwarded.datagrams, at: now)
-        tallyPart(of: peer, bits: bits, datagrams: datagrams, at: now)
+        let latest = peers[peer.index].rates.sample(total: forwarded, at: now)
+        tallyPart(of: peer, bytes: latest.bytes, datagrams: latest.datagrams, at: now)
     }
 
     private mutating func finishPass(at now: Instant) {

@@ -31,9 +31,8 @@ struct PeerRecord: BitwiseCopyable {
     var contestedUntil = Instant.origin
     /// Whether what it sends without long headers is QUIC.
     var recognition = Recognition()
-    /// The rates of what comes from it, in bits and datagrams a second.
-    var bits: RateMeter
-    var datagrams: RateMeter
+    /// The rates of what comes from it.
+    var rates: TrafficMeter
 }
 
 /// The control plane: every decision about sessions, and the one owner of the forwarder's table.
@@ -222,8 +221,7 @@ public struct RelayEngine: ~Copyable {
         let forwarded = forwarder.entries[peer.index].forwarded
         peers[peer.index] = PeerRecord(
             source: UInt32(source), registeredAt: now, refreshedAt: now,
-            bits: RateMeter(at: now, total: forwarded.bytes &* 8),
-            datagrams: RateMeter(at: now, total: forwarded.datagrams))
+            rates: TrafficMeter(at: now, total: forwarded))
     }
 
     /// Frees a place.

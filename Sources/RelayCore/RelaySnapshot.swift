@@ -177,8 +177,8 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
 
 /// A picture of the relay at one time, in memory that its viewer owns and hands over to be filled.
 ///
-/// A relay with many sessions fills it in several turns, 2,048 sessions in each, so that no
-/// datagram waits for a picture; the sessions' rows are then some turns apart.
+/// A relay with many sessions fills it in several turns, so that no datagram waits for a picture;
+/// the sessions' rows are then some turns apart.
 public struct RelaySnapshot: ~Copyable, Sendable {
     /// Sessions copied in a turn: 1,024 × 472 B take some 100 µs.
     static let rowsPerTurn = 1_024
@@ -318,22 +318,21 @@ extension RelayEngine {
             snapshot.registeredAt = record.registeredAt
             snapshot.refreshedAt = record.refreshedAt
             snapshot.lastHeard = lastSign(of: peer)
-            snapshot.bits = record.bits.rates
-            snapshot.datagrams = record.datagrams.rates
+            snapshot.bits = record.rates.bits
+            snapshot.datagrams = record.rates.datagrams
         }
         return snapshot
     }
 
     private func sightSnapshot(_ peer: PeerNumber) -> PeerSightSnapshot {
         let sight = forwarder.sights[peer.index]
-        let gaps = forwarder.gaps[peer.index]
         let session = sights[peer.session]
         return PeerSightSnapshot(
             phase: sight.phase, traits: sight.traits, ecn: sight.ecn,
             congestionMarks: sight.congestionMarks, trains: sight.trains,
             trainDatagrams: sight.trainDatagrams, longestTrain: sight.longestTrain,
-            gaps: gaps.count, longestGapMicroseconds: gaps.longestMicroseconds,
-            lastGapAt: gaps.lastAt, awaitedSince: forwarder.entries[peer.index].awaitedSince,
+            gaps: sight.gaps.count, longestGapMicroseconds: sight.gaps.longestMicroseconds,
+            lastGapAt: sight.gaps.lastAt, awaitedSince: forwarder.entries[peer.index].awaitedSince,
             handshakeRoundTripMicroseconds: peer.side == .a
                 ? session.handshakeMicrosecondsA : session.handshakeMicrosecondsB,
             spinRoundTripMicroseconds: session.spin.roundTripMicroseconds(peer.side))

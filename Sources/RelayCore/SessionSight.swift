@@ -17,8 +17,9 @@ public struct HandshakeTimeline: BitwiseCopyable, Equatable, Sendable {
 
 /// What is known of the QUIC connection that a session carries; the latest one if it had several.
 ///
-/// 280 bytes a session.
+/// 224 bytes a session.
 struct SessionSight: BitwiseCopyable {
+    // In such an order that there are no holes.
     var timeline = HandshakeTimeline()
     /// The side that sent the first Initial.
     var client: Side?
@@ -29,10 +30,15 @@ struct SessionSight: BitwiseCopyable {
     /// Whether any connection of this session ever was: from then on peers do not move without
     /// evidence.
     var wasEstablished = false
+    /// The diagnosis, and the first of the worst ones in the session's life that lasted.
+    var diagnosis = DiagnosisKind.waiting
+    var worst = DiagnosisKind.waiting
     /// Connections that were attempted.
     var attempts: UInt16 = 0
     /// The version of the latest long header.
     var version = QUICVersion.negotiation
+    /// How old the session was when the worst diagnosis began.
+    var worstAfterSeconds: UInt32 = 0
     /// The ID by which the client wants to be addressed, and the one that it drew for the server.
     var clientSource = ConnectionIDTag.none
     var original = ConnectionIDTag.none
@@ -44,18 +50,24 @@ struct SessionSight: BitwiseCopyable {
     /// When the client last sent an Initial, and when the flight began that this belongs to.
     var lastInitialAt = Instant.origin
     var initialFlightAt = Instant.origin
-    /// Round trips between the relay and each side, in microseconds, as the handshake showed them.
-    var handshakeMicrosecondsA: UInt32?
-    var handshakeMicrosecondsB: UInt32?
-    var spin = SpinObserver()
-    /// The diagnosis and since when it holds, and those that were reported, a bit for each.
-    var diagnosis = DiagnosisKind.waiting
+    /// Since when the diagnosis holds.
     var diagnosedAt = Instant.origin
+    var spin = SpinObserver()
+    /// The diagnoses that were reported, a bit for each.
     var reported: UInt16 = 0
-    /// The first of the worst diagnoses in the session's life that lasted, and how old the session
-    /// was when it began.
-    var worst = DiagnosisKind.waiting
-    var worstAfterSeconds: UInt32 = 0
+    /// The largest number stands for none: an hour, which no handshake takes.
+    private var roundTripA = UInt32.max
+    private var roundTripB = UInt32.max
+
+    /// Round trips between the relay and each side, in microseconds, as the handshake showed them.
+    var handshakeMicrosecondsA: UInt32? {
+        get { roundTripA == .max ? nil : roundTripA }
+        set { roundTripA = newValue ?? .max }
+    }
+    var handshakeMicrosecondsB: UInt32? {
+        get { roundTripB == .max ? nil : roundTripB }
+        set { roundTripB = newValue ?? .max }
+    }
 
     /// Initials further apart than this are retransmissions: clients wait for a second at first
     /// (RFC 9002 §6.2.2), and send a long ClientHello within milliseconds.

@@ -1,7 +1,10 @@
 /// What is kept of a source, the unit of the limits that protect against one sender: an IPv4
 /// address, or an IPv6 /64, the smallest block that one customer gets (RFC 6177 §2).
+///
+/// 56 bytes.
 struct SourceRecord: BitwiseCopyable {
-    fileprivate var key: IPAddress
+    /// The IPv4 address, or the /64's bits; only together with `isV4` do they tell a source.
+    private var bits: UInt64
     /// How many bound peers are at this source.
     fileprivate var references: UInt32 = 0
     /// Those peers, by number.
@@ -10,6 +13,7 @@ struct SourceRecord: BitwiseCopyable {
     var waitingSessions: UInt32 = 0
     /// In how many sessions it holds a place.
     var heldSessions: UInt32 = 0
+    private var isV4: Bool
     /// Registrations that changed something.
     var registrations = TokenBucket()
     /// Acknowledgements to unvalidated addresses.
@@ -18,7 +22,12 @@ struct SourceRecord: BitwiseCopyable {
     var unvalidated = TokenBucket()
 
     fileprivate init(key: IPAddress) {
-        self.key = key
+        isV4 = key.isV4
+        bits = key.isV4 ? UInt64(key.v4) : key.high
+    }
+
+    fileprivate var key: IPAddress {
+        isV4 ? IPAddress(v4: UInt32(truncatingIfNeeded: bits)) : IPAddress(high: bits, low: 0)
     }
 }
 

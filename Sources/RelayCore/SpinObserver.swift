@@ -70,26 +70,45 @@ struct SpinObserver: BitwiseCopyable {
         case contradicts = -8
     }
 
-    /// One side's spin bit.
+    /// One side's spin bit, in 44 bytes.
     struct Direction: BitwiseCopyable {
         /// When the value that it has now came first.
         var edgeAt = Instant.origin
         /// Round trips in microseconds, the latest overwriting the oldest.
         var samples = InlineArray<5, UInt32>(repeating: 0)
+        /// How many datagrams had come when the value was last another one, the lowest bits: only
+        /// whether there were few since then matters.
+        var datagrams: UInt32 = 0
+        private var leastMicroseconds: UInt32 = .max
+        private var referenceMicroseconds: UInt32 = 0
         var sampleCount: UInt8 = 0
         var nextSample: UInt8 = 0
-        var isSet = false
-        var value = false
-        /// How many datagrams had come when the value was last another one.
-        var datagrams: UInt64 = 0
+        /// The bit of the latest datagram, once there was one.
+        var value: Bool?
         /// The sum of the findings.
         var score: Int8 = 0
+
         /// The shortest upper bound of the round trip that is known, in nanoseconds; it follows
-        /// exact ones upwards.
-        var least: UInt64 = .max
+        /// exact ones upwards. Kept to the microsecond, which is far less than jitter.
+        var least: UInt64 {
+            get {
+                leastMicroseconds == .max
+                    ? .max : UInt64(leastMicroseconds) * Nanoseconds.perMicrosecond
+            }
+            set {
+                // An edge that waited for an hour is no reason to forget that there was one.
+                let longest = newValue == .max ? UInt32.max : UInt32.max - 1
+                leastMicroseconds = min(
+                    longest, UInt32(clamping: newValue / Nanoseconds.perMicrosecond))
+            }
+        }
+
         /// The shortest round trip that is known for sure, from the handshake or from exact bounds,
-        /// in nanoseconds; 0 if there is none.
-        var reference: UInt64 = 0
+        /// in nanoseconds, kept to the microsecond; 0 if there is none.
+        var reference: UInt64 {
+            get { UInt64(referenceMicroseconds) * Nanoseconds.perMicrosecond }
+            set { referenceMicroseconds = UInt32(clamping: newValue / Nanoseconds.perMicrosecond) }
+        }
     }
 
     private var a = Direction()
@@ -115,15 +134,12 @@ struct SpinObserver: BitwiseCopyable {
     ) {
         var direction = self[side]
         defer { self[side] = direction }
-        guard direction.isSet else {
-            direction.isSet = true
-            direction.value = spin
-            return
-        }
-        guard spin != direction.value else { return }
+        let former = direction.value
         direction.value = spin
-        let run = datagrams &- direction.datagrams
-        direction.datagrams = datagrams
+        guard let former, spin != former else { return }
+        let count = UInt32(truncatingIfNeeded: datagrams)
+        let run = count &- direction.datagrams
+        direction.datagrams = count
         if latestEdge == side {
             // The edge was there already: this is a late datagram, or the first one after it.
             let age = now.nanoseconds(since: direction.edgeAt)

@@ -40,8 +40,14 @@ extension RelayEngine {
             + SourceTable.tables(peerLimit: peerLimit) + PrefixTable.tables(peerLimit: peerLimit)
     }
 
+    /// What those tables take beside that limits of bandwidth need.
+    public static func meterByteCount(sessionLimit: Int) -> Int {
+        Forwarder.bucketsByteCount(peerLimit: 2 * SessionTable.recordCount(limit: sessionLimit))
+    }
+
     /// The memory that the tables take when they are full, in bytes.
     public static func byteCount(configuration: RelayConfiguration) -> Int {
-        tables(sessionLimit: configuration.sessionLimit).byteCount + EventLog.byteCount
+        tables(sessionLimit: configuration.sessionLimit).byteCount
+            + meterByteCount(sessionLimit: configuration.sessionLimit) + EventLog.byteCount
     }
 }

@@ -24,6 +24,7 @@ struct MemoryCommand {
         for table in tables { line(table.name, table.byteCount) }
         line("together", tables.byteCount)
         print("beside them, where it is wanted")
+        line("limits of bandwidth", RelayEngine.meterByteCount(sessionLimit: sessions))
         line("a picture for those who look", RelaySnapshot.byteCount(sessionLimit: sessions))
         line("a checkpoint to be written", RelayCheckpoint.byteCount(sessionLimit: sessions))
         line("a worker beside the first", ForwarderReplica.byteCount(sessionLimit: sessions))

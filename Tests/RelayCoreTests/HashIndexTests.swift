@@ -51,7 +51,7 @@ import Testing
     func findsExactlyWhatWasAddedAndNotRemoved(pattern: Pattern, seed: UInt64) {
         var random = SplitMix64(seed: seed)
         let limit = 1 + random.below(40)
-        var index = HashIndex(limit: limit)
+        var index = HashIndex(limit: limit, isDense: seed == 3)
         var hashes: [Int: UInt32] = [:]
         for _ in 0..<4_000 {
             let number = random.below(limit)
@@ -82,7 +82,7 @@ import Testing
 
     @Test func aFullIndexStillFindsEverythingAndEndsItsWalks() {
         for limit in [1, 4, 5, 64, 65] {
-            var index = HashIndex(limit: limit)
+            var index = HashIndex(limit: limit, isDense: limit > 5)
             for number in 0..<limit { index.insert(number, hash: UInt32.max) }
             #expect(Self.candidates(UInt32.max, in: index) == Array(0..<limit))
             #expect(Self.candidates(0, in: index).isEmpty)
@@ -95,6 +95,8 @@ import Testing
             #expect(slots >= 2 * limit && slots.nonzeroBitCount == 1)
             #expect(slots == 8 || slots < 4 * limit)
             #expect(HashIndex.byteCount(limit: limit) == 4 * slots)
+            let dense = HashIndex.slotCount(limit: limit, isDense: true)
+            #expect(dense > limit && dense <= slots && dense.nonzeroBitCount == 1)
         }
     }
 

@@ -15,6 +15,18 @@ import Testing
         #expect(a.prefix != IPAddress(high: site + 0x1_0000, low: 1).prefix)
     }
 
+    @Test func networksOfTheTwoFamiliesWithEqualBitsAreTwo() {
+        var table = PrefixTable(peerLimit: 2, hash: KeyedHash(secret: (1, 9)))
+        let v4 = IPAddress(v4: 0x2d01_0203)
+        let v6 = IPAddress(high: 0x2d_0102 << 16, low: 1)
+        table.add(v4)
+        #expect(table.heldSessions(of: v6) == 0)
+        table.add(v6)
+        #expect(table.count == 2)
+        table.remove(v4)
+        #expect(table.heldSessions(of: v4) == 0 && table.heldSessions(of: v6) == 1)
+    }
+
     /// Against a dictionary, with so few networks that records come and go all the time.
     @Test(arguments: [1, 2, 3, 4] as [UInt64])
     func countsAsADictionaryDoes(seed: UInt64) {

@@ -104,4 +104,31 @@ import Testing
             #expect(highest.isFinite, "seed \(seed)")
         }
     }
+
+    /// What a peer sends is measured as its bits and its datagrams would be by themselves.
+    @Test(arguments: [1, 2, 3] as [UInt64])
+    func aTrafficMeterShowsWhatTwoMetersDo(seed: UInt64) {
+        var random = SplitMix64(seed: seed)
+        var total = Volume(datagrams: UInt64(UInt32.max) - 5_000, bytes: 1 << 40)
+        var both = TrafficMeter(at: start, total: total)
+        var bits = RateMeter(at: start, total: total.bytes * 8)
+        var datagrams = RateMeter(at: start, total: total.datagrams)
+        var now = start
+        for _ in 0..<200 {
+            now = now.advanced(
+                byNanoseconds: UInt64(random.below(2_000)) * Nanoseconds.perMillisecond)
+            let count = random.below(100)
+            total.add(datagrams: count, bytes: count * 1_200)
+            both.sample(total: total, at: now)
+            bits.sample(total: total.bytes * 8, at: now)
+            datagrams.sample(total: total.datagrams, at: now)
+            for window in RateWindow.allCases {
+                #expect(abs(both.bits[window] - bits.rates[window]) <= bits.rates[window] / 1_000)
+                #expect(
+                    abs(both.datagrams[window] - datagrams.rates[window])
+                        <= datagrams.rates[window] / 1_000)
+            }
+        }
+        #expect(total.datagrams > UInt64(UInt32.max), "seed \(seed): the count wrapped")
+    }
 }

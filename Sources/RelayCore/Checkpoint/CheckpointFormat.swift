@@ -141,7 +141,7 @@ extension PeerImage {
         writer.write(entry.awaitedSince)
         (record ?? PeerRecord.none).write(to: &writer)
         sight.write(to: &writer)
-        gaps.write(to: &writer)
+        sight.gaps.write(to: &writer)
         ids.write(to: &writer)
     }
 
@@ -158,7 +158,7 @@ extension PeerImage {
         guard let forwarded, let sight, let ids, let record else { return nil }
         entry.forwarded = forwarded
         self.sight = sight
-        self.gaps = gaps
+        self.sight.gaps = gaps
         self.ids = ids
         if isBound { self.record = record }
     }
@@ -167,8 +167,7 @@ extension PeerImage {
 extension PeerRecord {
     /// What stands in the place of a peer that is not there.
     static let none = PeerRecord(
-        source: 0, registeredAt: .origin, refreshedAt: .origin, bits: RateMeter(at: .origin),
-        datagrams: RateMeter(at: .origin))
+        source: 0, registeredAt: .origin, refreshedAt: .origin, rates: TrafficMeter(at: .origin))
 
     func write(to writer: inout CheckpointWriter) {
         writer.write(key)

@@ -4,7 +4,6 @@ struct PeerImage: BitwiseCopyable {
     /// Nothing while the place is free.
     var record: PeerRecord?
     var sight = PeerSight()
-    var gaps = PeerGaps()
     var ids = KnownIDs()
 
     var isBound: Bool { entry.address != .none }
@@ -141,7 +140,6 @@ extension RelayEngine {
         PeerImage(
             entry: forwarder.entries[peer.index],
             record: address(of: peer) == nil ? nil : peers[peer.index],
-            sight: forwarder.sights[peer.index], gaps: forwarder.gaps[peer.index],
-            ids: connectionIDs.peers[peer.index])
+            sight: forwarder.sights[peer.index], ids: connectionIDs.peers[peer.index])
     }
 }

@@ -104,7 +104,6 @@ extension RelayEngine {
         // Since when a peer is waited for counts from now: before, nobody could hear it.
         let isAwaited = origin == .file && entry.awaitedSince != .origin
         forwarder.sights[peer.index] = image.sight
-        forwarder.gaps[peer.index] = image.gaps
         connectionIDs.restore(image.ids, of: peer)
         if let record = image.record {
             bind(
@@ -140,7 +139,6 @@ extension PeerRecord {
         self = record
         self.source = source
         former = .none
-        bits = RateMeter(at: now, total: forwarded.bytes &* 8)
-        datagrams = RateMeter(at: now, total: forwarded.datagrams)
+        rates = TrafficMeter(at: now, total: forwarded)
     }
 }

@@ -168,7 +168,6 @@ extension SessionImage {
         sight = SessionSight()
         for side in Side.allCases {
             self[side].sight = PeerSight()
-            self[side].gaps = PeerGaps()
             self[side].ids = KnownIDs()
             self[side].record?.recognition = Recognition()
         }

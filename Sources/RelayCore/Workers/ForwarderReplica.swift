@@ -43,6 +43,7 @@ public struct ForwarderReplica: ~Copyable, Sendable {
     public static func byteCount(sessionLimit: Int) -> Int {
         let peerLimit = 2 * SessionTable.recordCount(limit: sessionLimit)
         return Forwarder.tables(peerLimit: peerLimit).byteCount
+            + Forwarder.bucketsByteCount(peerLimit: peerLimit)
             + peerLimit * (MemoryLayout<Account>.stride + MemoryLayout<UInt32>.stride)
     }
 
@@ -288,7 +289,7 @@ public struct ForwarderReplica: ~Copyable, Sendable {
         }
         forwarder.install(
             peer, at: new.address, binding: new.binding, lastHeard: new.lastHeard)
-        forwarder.sights[peer.index].forget()
+        forwarder.sights[peer.index] = PeerSight()
     }
 
     private mutating func unbind(_ peer: PeerNumber) {
