@@ -72,8 +72,8 @@ struct OutputTests {
         let lost = lines.reduce(0) {
             $0 + ($1.event == "log_lines_lost" ? $1.number("count") ?? 0 : 0)
         }
-        // On a slow machine it lasts long enough for the pair, which is not QUIC, to be diagnosed; that
-        // line may be among the lost ones.
+        // On a slow machine it lasts long enough for the pair, which is not QUIC, to be diagnosed;
+        // that line may be among the lost ones.
         let isDiagnosed = lines.contains { $0.event == "session_diagnosed" }
         let told = lines.filter {
             ($0.event.hasPrefix("session_") || $0.event == "peer_validated")
