@@ -31,6 +31,10 @@ static int create_map(uint32_t type, uint32_t key, uint32_t value, uint32_t limi
     return bpf(BPF_MAP_CREATE, &attributes);
 }
 
+/* The kernel gives up checking a program when a signal waits, a stop for example, and says EAGAIN. The
+ * signal is taken before the next try, so that each takes another one. */
+enum { load_tries = 10 };
+
 /* Loads the program with the numbers of these maps in it. */
 static int load_program(struct clinux_admission admission) {
     const int maps[] = {
@@ -58,7 +62,12 @@ static int load_program(struct clinux_admission admission) {
         .license = (uintptr_t) "Apache-2.0",
         .prog_name = "relay_admission",
     };
-    return bpf(BPF_PROG_LOAD, &attributes);
+    int file = -1;
+    for (int tries = 0; file < 0 && tries < load_tries; tries++) {
+        file = bpf(BPF_PROG_LOAD, &attributes);
+        if (file < 0 && errno != EAGAIN) break;
+    }
+    return file;
 }
 
 int clinux_open_admission(struct clinux_admission *admission, uint32_t peer_limit, uint32_t prefix_limit) {

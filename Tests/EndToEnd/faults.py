@@ -27,6 +27,7 @@ CALLS = (
     "sync",
     "realtime",
     "monotonic",
+    "load",
 )
 
 # struct script, and struct rule: error, chance, times, value, calls, faults, only.

@@ -7,6 +7,7 @@ fraction of what comes, whatever the machine.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from faults import Faults
 from peers import Peer, ping_pong
 from relay_process import Relay, StartRelay
 from waiting import wait_until
@@ -93,8 +95,11 @@ def _passed(a: Peer, b: Peer) -> int:
     return len({datagram for datagram in received if datagram.startswith(b"ping ")})
 
 
-def _start(start_relay: StartRelay, *options: str) -> Relay:
-    return start_relay("--receive-buffer-bytes", str(_QUEUE_BYTES), *options)
+def _start(
+    start_relay: StartRelay, *options: str, variables: dict[str, str] | None = None
+) -> Relay:
+    size = ("--receive-buffer-bytes", str(_QUEUE_BYTES))
+    return start_relay(*size, *options, variables=variables)
 
 
 @needs_filter
@@ -120,6 +125,23 @@ def test_flood_of_strangers_costs_no_session(start_relay: StartRelay) -> None:
     ping_pong(*relay.pair("127.0.0.4", "127.0.0.5"))
     relay.stop()
     assert int(relay.summary()["dropped_stranger_limit"]) == int(ended["refused_strangers"])
+
+
+@needs_filter
+def test_a_filter_whose_check_was_interrupted_is_loaded_again(
+    start_relay: StartRelay, faults: Faults
+) -> None:
+    """The kernel gives up checking a program when a signal waits, such as one that stops the relay."""
+    relay = _start(start_relay, variables=faults.environment)
+    faults.fail("load", errno.EAGAIN, times=3)
+    strangers = [relay.peer(f"127.9.{number}.1") for number in range(_SENDERS)]
+    with _flooded(strangers), _held_up(relay):
+        wait_until(
+            lambda: relay.events("overloaded") or relay.events("overload_filter_failed"),
+            "the relay to notice the flood",
+        )
+    assert relay.events("overload_filter_failed") == []
+    assert faults.faults("load") == 3
 
 
 @needs_filter

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdarg.h>
@@ -18,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +37,7 @@ enum call {
     SYNC,      /* fsync(2) */
     REALTIME,  /* clock_gettime(2): `value` is added, in nanoseconds */
     MONOTONIC, /* the same */
+    LOAD,      /* bpf(2) that loads a program */
     CALLS
 };
 
@@ -152,6 +155,18 @@ int setsockopt(int file, int level, int option, const void *value, socklen_t len
         script != NULL && (script->rules[SETOPTION].value == 0 || script->rules[SETOPTION].value == option);
     if (is_meant && fails(SETOPTION, "")) return -1;
     return real(file, level, option, value, length);
+}
+
+/* Whatever the C library has no function for. */
+long syscall(long number, ...) {
+    LOOK_UP(syscall);
+    long arguments[6];
+    va_list list;
+    va_start(list, number);
+    for (int index = 0; index < 6; index++) arguments[index] = va_arg(list, long);
+    va_end(list);
+    if (number == SYS_bpf && arguments[0] == BPF_PROG_LOAD && fails(LOAD, "")) return -1;
+    return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }
 
 /* MARK: Connections */
