@@ -223,7 +223,10 @@ class Relay(RelayPeers):
 
     @property
     def _started(self) -> list[str]:
-        """What it tells when the rest of it is there, too: it answers before that."""
+        """What it tells when the rest of it is there, too, unless it is to tell nothing: it answers
+        before that."""
+        if "error" in self._command or "warning" in self._command:
+            return []
         return ["listening"] + ["control_listening"] * ("--control" in self._command)
 
     def _await_event(self, name: str, before: int) -> None:
