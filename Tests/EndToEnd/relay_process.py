@@ -223,9 +223,9 @@ class Relay(RelayPeers):
 
     @property
     def _started(self) -> list[str]:
-        """What it tells when the rest of it is there, too, unless it is to tell nothing: it answers
-        before that."""
-        if "error" in self._command or "warning" in self._command:
+        """What it tells when the rest of it is there, too, unless it tells nothing, or otherwise: it
+        answers before that."""
+        if {"error", "warning", "json"} & set(self._command):
             return []
         return ["listening"] + ["control_listening"] * ("--control" in self._command)
 
