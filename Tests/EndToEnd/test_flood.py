@@ -28,6 +28,7 @@ _STAND_SECONDS = 0.03
 _FLOOD_BYTES = 1_200
 _SENDERS = 8
 _PINGS = 200
+_TRIAL = 40
 _PING_SECONDS = 0.01
 # Small, so that a few moments of the flood fill it.
 _QUEUE_BYTES = 1 << 20
@@ -84,10 +85,10 @@ def _flooded(senders: list[Peer]) -> Iterator[None]:
         yield
 
 
-def _passed(a: Peer, b: Peer) -> int:
+def _passed(a: Peer, b: Peer, count: int = _PINGS) -> int:
     """How many of a number of datagrams get through, sent at leisure."""
     received: set[bytes] = set()
-    for number in range(_PINGS):
+    for number in range(count):
         a.send(b"ping %d" % number)
         time.sleep(_PING_SECONDS)
         received |= set(b.receive_all(quiet_seconds=0.001))
@@ -112,7 +113,7 @@ def test_flood_of_strangers_costs_no_session(start_relay: StartRelay) -> None:
         with _held_up(relay):
             wait_until(lambda: relay.events("overloaded"), "the relay to notice the flood")
             # It has to find the limit first, and tell the kernel its peers.
-            time.sleep(1)
+            wait_until(lambda: _passed(a, b, _TRIAL) == _TRIAL, "the limits to be found")
             passed = _passed(a, b)
         limits = relay.events("overloaded")[0].fields
         assert limits["strangers_per_sec"] != "unlimited"
@@ -153,7 +154,7 @@ def test_peer_that_sends_too_much_costs_no_other_session(start_relay: StartRelay
     ping_pong(greedy, victim)
     with _flooded([greedy]), _held_up(relay):
         wait_until(lambda: relay.events("overloaded"), "the relay to notice the flood")
-        time.sleep(1)
+        wait_until(lambda: _passed(a, b, _TRIAL) == _TRIAL, "the limits to be found")
         passed = _passed(a, b)
     assert relay.events("overloaded")[0].fields["peer_bytes_per_sec"] != "unlimited"
     assert passed >= 0.9 * _PINGS, f"{passed} of {_PINGS} datagrams got through"
