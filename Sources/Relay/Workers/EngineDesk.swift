@@ -148,6 +148,9 @@ struct EngineDesk<Calls: MessageCalls & ~Copyable>: ~Copyable {
             engine.take(board.draw(demand, total: engine.meterRates.total, at: now))
         }
         engine.receive(batch, into: &plan, at: now)
+        // Before anybody can answer: else the first of what it sends would be decided here, and
+        // leave behind the rest, of which a worker knows by then.
+        updateWorkers()
         sender.send(&plan, of: batch, locals, through: &calls)
         engine.settle(plan, at: now)
         if let errno = sender.takeOffloadError() { noteOffloadError(errno, at: now) }
