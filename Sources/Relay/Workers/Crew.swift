@@ -46,7 +46,8 @@ final class Crew: Sendable {
         var lines: [WorkerLine] = []
         var threads: [SystemThread] = []
         var descriptors: [Int32] = []
-        let wait = ReceiveWait(configuration)
+        // No datagrams gather: what comes to one worker may be judged by what came to another one.
+        let wait = ReceiveWait(busyPollMicroseconds: configuration.busyPollMicroseconds)
         for number in 0..<count {
             guard let socket = sockets.take(number) else { continue }
             socket.setReceiveTimeout(nanoseconds: RelayService.longestWaitNanoseconds)
