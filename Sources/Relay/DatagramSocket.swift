@@ -55,7 +55,8 @@ extension Setting {
     /// for more before they interrupt; a millisecond would be felt.
     public static let coalesce = Setting(
         name: "coalesce-us", range: 0...1_000, defaultValue: 100, unit: "microseconds",
-        summary: "Under load, let datagrams gather this long; not with --busy-poll-us or --workers.")
+        summary:
+            "Under load, let datagrams gather this long; not with --busy-poll-us or --workers.")
 }
 
 /// The relay's UDP socket: bound, and set up so that nothing is changed on the way through.
