@@ -11,9 +11,11 @@ struct PendingMove: BitwiseCopyable {
     var forwarded: UInt64 = 0
     /// When the evidence came.
     var notedAt = Instant.origin
+    /// When it came again, if it has.
+    var repeatedAt = Instant.origin
 
     /// Moves that are remembered at once, by the peer's number; a collision costs an honest peer
-    /// one datagram more. 1,024 × 56 B.
+    /// one datagram more. 1,024 × 64 B.
     static let limit = 1_024
 }
 
@@ -59,7 +61,7 @@ extension RelayEngine {
             silenceNanoseconds: configuration.rebindSilenceNanoseconds)
         let decision = rules.decide(
             byID: byID, onIP: onIP,
-            isRepeated: byID.map { isRepeated($0.peer, arrival.source) } ?? false)
+            isRepeated: byID.map { hasProof($0.peer, arrival.source, at: now) } ?? false)
         switch decision {
         case .ignore:
             guard let former, !peers[former.index].isFormerRejected else {
@@ -168,9 +170,25 @@ extension RelayEngine {
             && pending.forwarded == entry.forwarded.datagrams
     }
 
+    /// Whether evidence was repeated, and whatever came from the known address before that is told.
+    private func hasProof(
+        _ peer: PeerNumber, _ address: TransportAddress, at now: Instant
+    ) -> Bool {
+        guard isRepeated(peer, address) else { return false }
+        let repeatedAt = pendingMoves[peer.index % PendingMove.limit].repeatedAt
+        return figureDelayNanoseconds == 0
+            || repeatedAt != .origin
+                && now.nanoseconds(since: repeatedAt) >= figureDelayNanoseconds
+    }
+
     private mutating func notePending(
         _ peer: PeerNumber, _ address: TransportAddress, at now: Instant
     ) {
+        if figureDelayNanoseconds > 0, isRepeated(peer, address) {
+            let place = peer.index % PendingMove.limit
+            if pendingMoves[place].repeatedAt == .origin { pendingMoves[place].repeatedAt = now }
+            return
+        }
         pendingMoves[peer.index % PendingMove.limit] = PendingMove(
             peer: peer, address: address, heardAt: lastSign(of: peer),
             forwarded: forwarder.entries[peer.index].forwarded.datagrams, notedAt: now)

@@ -68,6 +68,8 @@ public struct RelayEngine: ~Copyable {
     var formerAddresses: HashIndex
     var sights: FixedStorage<SessionSight>
     var connectionIDs: ConnectionIDTable
+    /// How long after a datagram whatever came before it to other workers may still be untold.
+    package var figureDelayNanoseconds: UInt64 = 0
     var pendingMoves = FixedStorage<PendingMove>(
         count: PendingMove.limit, repeating: PendingMove())
     var ownAddresses = FixedStorage<TransportAddress>(

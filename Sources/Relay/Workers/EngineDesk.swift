@@ -50,8 +50,13 @@ struct EngineDesk<Calls: MessageCalls & ~Copyable>: ~Copyable {
         writers = lines.map { UpdateWriter($0.updates) }
         self.engine = engine
         self.engine.addOwnAddress(address)
+        self.engine.figureDelayNanoseconds = Self.figureDelayNanoseconds
         updateWorkers()
     }
+
+    /// A copy of a datagram can come to one worker before another one has told of the original: 5 ms
+    /// later it has, as it is told after each batch, or each 2 ms.
+    private static var figureDelayNanoseconds: UInt64 { 5 * Nanoseconds.perMillisecond }
 
     /// Does what there is to do, after waiting for that if asked to.
     mutating func turn(waits: Bool, clock: () -> Instant) {
