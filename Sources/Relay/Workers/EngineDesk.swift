@@ -54,8 +54,8 @@ struct EngineDesk<Calls: MessageCalls & ~Copyable>: ~Copyable {
         updateWorkers()
     }
 
-    /// A copy of a datagram can come to one worker before another one has told of the original: 5 ms
-    /// later it has, as it is told after each batch, or each 2 ms.
+    /// A copy of a datagram can come to one worker before another one has told of the original: 5
+    /// ms later it has, as it is told after each batch, or each 2 ms.
     private static var figureDelayNanoseconds: UInt64 { 5 * Nanoseconds.perMillisecond }
 
     /// Does what there is to do, after waiting for that if asked to.
