@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from commands import Commands
 from dashboard import DashboardRelay
+from dashboard_screen import Screen
 from prometheus import HTTP_WALL_SECONDS, samples
 
 from .ledger import Ledger
@@ -79,30 +81,37 @@ def from_control(control: Path) -> Reading:
     )
 
 
-def drops_from_dashboard(control: Path, directory: Path) -> dict[str, tuple[float, float]]:
-    """What the dashboard's screen of drops shows, in a terminal in which all of it has room.
+def await_drops_on_dashboard(control: Path, directory: Path, drops: Mapping[str, int]) -> None:
+    """Waits until the dashboard's screen of drops shows these numbers, and no others.
 
-    It rounds what is long: for each reason the number, and how far from that the true one may be.
+    The terminal draws a row after the other, so that the first screen need not have all of them.
     """
     directory.mkdir()
     command = ("attach", "--control", str(control))
     dashboard = DashboardRelay(
         directory, random.Random(0), command=command, columns=160, rows=_DROP_ROWS_LIMIT
     )
+
+    def shows_them(screen: Screen) -> bool:
+        rows = {row["reason"]: row for row in _DROP_ROW.finditer(screen.body)}
+        return rows.keys() == drops.keys() and all(
+            _stands_for(row, drops[reason]) for reason, row in rows.items()
+        )
+
     try:
         dashboard.wait_for_dashboard()
         dashboard.press("4")
-        screen = dashboard.wait_for_text("REASON", "LAST FROM", "unknown_source")
-        return {row["reason"]: _shown(row) for row in _DROP_ROW.finditer(screen.body)}
+        dashboard.wait(shows_them, f"the drops that the metrics tell of: {drops}")
     finally:
         dashboard.end()
 
 
-def _shown(row: re.Match[str]) -> tuple[float, float]:
+def _stands_for(row: re.Match[str], drops: int) -> bool:
+    """Whether this is the number, which the dashboard rounds where it is long."""
     unit = _UNITS[row["unit"]]
     decimals = len(row["total"].partition(".")[2])
     # Half of the last digit, and what a computer makes of it.
-    return float(row["total"]) * unit, 0.501 * unit / 10**decimals
+    return abs(float(row["total"]) * unit - drops) <= 0.501 * unit / 10.0**decimals
 
 
 @dataclass(frozen=True)
