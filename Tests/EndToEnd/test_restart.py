@@ -64,9 +64,13 @@ def _transfer(
 def _restart_during(
     relay: RestartingRelay, stack: Stack, seed: int, directory: Path, kind: str, times: int
 ) -> int:
-    """Restarts the relay in the midst of a transfer; returns how often it was still running."""
+    """Restarts the relay in the midst of a transfer; returns how often it was still running.
+
+    What is transferred grows with the times, as what the relay wrote down is up to a second old.
+    """
     hits = 0
-    with _transfer(relay, stack, seed, directory, SIZES[stack.name]) as transfer:
+    byte_count = SIZES[stack.name] * max(1, times // 2)
+    with _transfer(relay, stack, seed, directory, byte_count) as transfer:
         for _ in range(times):
             target = relay.forwarded() + 3_000
             wait_until(
