@@ -34,6 +34,9 @@ import report
 LOAD = relays.ROOT / ".build/bench/load"
 # Above this somebody else is at work, and times mean little.
 QUIET_LOAD_AVERAGE = 0.5
+# Of a second, the kernel stops whoever keeps a core busy before all others for the last 50 ms
+# (sched_rt_runtime_us). The generator does while it looks for when to send; it warms up before.
+REALTIME_LATENCY_SECONDS = 0.4
 
 
 class Failure(Exception):
@@ -122,6 +125,9 @@ class Bench:
                 print(f"bench: {place.name}, IPv{place.family}, round {turn + 1} of {self.rounds}",
                       file=sys.stderr)
                 for load in self.loads:
+                    if obstacle := place.obstacle(load):
+                        self.note(f"{load.name} is left out on {place.name}: {obstacle}")
+                        continue
                     for relay in self.relays:
                         self.measure_one(place, load, relay)
 
@@ -149,14 +155,15 @@ class Bench:
     def run(
         self, place: networks.Network, load: loads.Load, relay: relays.Relay
     ) -> report.Run:
+        seconds = self.seconds_of(load)
         with relays.running(relay, place, self.prepare_relay) as group:
             command = [str(LOAD), *place.load(relay.protocol), *load.command,
-                       "--seconds", str(self.seconds), "--meter", str(group),
+                       "--seconds", str(seconds), "--meter", str(group),
                        "--cores", ",".join(map(str, sorted(self.load_cores)))]
             if relay.protocol == "register":
                 command += ["--threads", str(self.load_threads)]
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=self.seconds + 600,
+                command, capture_output=True, text=True, timeout=seconds + 600,
                 preexec_fn=self.prepare_load)
             if done.returncode != 0:
                 raise RuntimeError(f"{load.name} through {relay.name}: {done.stderr.strip()}")
@@ -165,6 +172,14 @@ class Bench:
             for name in ("relay", "relay_user", "relay_system"):
                 run["cpu_s_per_million"].pop(name, None)
         return run
+
+    def seconds_of(self, load: loads.Load) -> float:
+        """How long a load is measured."""
+        if not (self.is_realtime and load.is_latency and self.seconds > REALTIME_LATENCY_SECONDS):
+            return self.seconds
+        self.note(f"{load.name} is measured for {REALTIME_LATENCY_SECONDS} s each: "
+                  "the kernel lets nobody have a core for a whole second before all others")
+        return REALTIME_LATENCY_SECONDS
 
     def prepare_relay(self) -> None:
         """Done in a relay's process before it is one."""

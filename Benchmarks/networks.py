@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 
+from loads import Load
+
 PORT = 4471
 SINK_PORT = 4472
 
@@ -36,6 +38,10 @@ class Network:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def obstacle(self, load: Load) -> str | None:
+        """Why a load means nothing here."""
+        return None
 
     def load(self, protocol: str) -> list[str]:
         """The load generator's arguments for this network."""
@@ -106,13 +112,17 @@ class NIC(Veth):
     the drivers of network cards have it done; a veth pair does not by itself.
 
     A card interrupts when some time has passed, not for each frame; here the kernel waits as long
-    for more of the same flow (gro_flush_timeout).
+    for more of the same flow (gro_flush_timeout). While more comes all the time it does so for up to
+    a tick of 4 ms, where a card's driver passes on what it has.
     """
 
     MODERATION_NANOSECONDS = 20_000
 
     def __init__(self, family: int) -> None:
         super().__init__(family, "nic")
+
+    def obstacle(self, load: Load) -> str | None:
+        return "a card does not hold back as long" if load.is_latency else None
 
     def connect(self, number: int, side: str) -> None:
         super().connect(number, side)

@@ -11,6 +11,7 @@ import tempfile
 import unittest
 
 import bench
+import loads
 import networks
 import relays
 import report
@@ -244,6 +245,13 @@ class ReportTest(unittest.TestCase):
             path.write_text("no marks\n")
             with self.assertRaises(bench.Failure):
                 bench.write_markdown(path, {}, [], [], [])
+
+    def test_latency_means_nothing_where_datagrams_are_held_back(self) -> None:
+        latency, plain = (loads.Load("", "", (), is_latency=known) for known in (True, False))
+        self.assertIsNone(networks.loopback(4).obstacle(latency))
+        self.assertIsNone(networks.Veth(4).obstacle(latency))
+        self.assertIsNone(networks.NIC(4).obstacle(plain))
+        self.assertIn("hold back", networks.NIC(4).obstacle(latency))
 
     def test_addresses(self) -> None:
         self.assertEqual(networks.bracketed("::1", 53), "[::1]:53")
