@@ -109,6 +109,8 @@ struct DrainTests {
             pair.a.send([1])
             pair.b.send([2])
         }
-        #expect(try relay.linesToEnd().map(\.event) == ["stopped"])
+        // What is sent without a pause may be too much for a relay, which then says that, too.
+        let events = try relay.linesToEnd().map(\.event).filter { !$0.hasPrefix("overload") }
+        #expect(events == ["stopped"])
     }
 }
