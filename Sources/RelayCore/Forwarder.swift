@@ -128,6 +128,11 @@ struct Forwarder: ~Copyable {
     private(set) var cut = Cut(passed: 0)
     /// When the peer whose slot was forwarded last had been heard before.
     private(set) var previouslyHeard = Instant.origin
+    /// The tables of so many peers, 9 MB, are hardly larger than what processors cache: there
+    /// `prefetch` costs more than it gains. A test may want it sooner.
+    var cachedPeerLimit = 65_536
+    /// What `prefetch` has read, which is of no use but that the compiler lets it read.
+    var touched: UInt64 = 0
     private let hash: KeyedHash
     /// How many bindings have been made; wraps, long after any plan that could refer to it.
     private var bindings: UInt32 = 0
@@ -237,6 +242,25 @@ struct Forwarder: ~Copyable {
             if entries[number].address == address { return PeerNumber(rawValue: UInt32(number)) }
         }
         return nil
+    }
+
+    /// How many addresses peers are bound to.
+    @inline(__always)
+    var peerCount: Int { addresses.count }
+
+    /// Reads the part of the index in which an address is, if it is in there.
+    @inline(__always)
+    func touchIndex(for address: TransportAddress) -> UInt64 {
+        UInt64(addresses.home(hash(address)))
+    }
+
+    /// Reads what is kept of the peer that may be bound to an address, and of its partner.
+    @inline(__always)
+    func touchPeer(at address: TransportAddress) -> UInt64 {
+        var probe = addresses.probe(hash(address))
+        guard let number = addresses.next(&probe) else { return 0 }
+        return entries[number].lastHeard.nanoseconds &+ entries[number ^ 1].lastHeard.nanoseconds
+            &+ sights[number].trainDatagrams
     }
 
     /// Notes a sign of life, and where the peer sent it to: our answers leave from there.

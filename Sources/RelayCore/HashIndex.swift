@@ -101,6 +101,10 @@ struct HashIndex: ~Copyable {
         Probe(slot: Int(hash) & mask, tag: hash & ~HashIndex.numberMask)
     }
 
+    /// What is in the slot at which the walk over a hash's records begins.
+    @inline(__always)
+    func home(_ hash: UInt32) -> UInt32 { slots[Int(hash) & mask] }
+
     /// The next record that may be the one looked for; nothing when there is none.
     @inline(__always)
     func next(_ probe: inout Probe) -> Int? {

@@ -14,6 +14,7 @@ extension RelayEngine {
     ) {
         plan.begin()
         drawTotal(for: batch, at: now)
+        forwarder.prefetch(for: batch)
         for slot in 0..<batch.count {
             let arrival = batch.arrivals[slot]
             let count = arrival.datagramCount

@@ -100,6 +100,8 @@ final class EngineWork: CountedWork {
         switch kind {
         case .rebind: 300 * Nanoseconds.perMillisecond
         case .punt: 20 * Nanoseconds.perMillisecond
+        // A million a second, or what is looked at of each session every second counts for more.
+        case .scattered: Nanoseconds.perMillisecond * UInt64(EngineWork.slots) / 1_000
         default: Nanoseconds.perMillisecond
         }
     }

@@ -72,6 +72,7 @@ public struct ForwarderReplica: ~Copyable, Sendable {
         plan.begin()
         handoffCount = 0
         self.room = room
+        forwarder.prefetch(for: batch)
         for slot in 0..<batch.count {
             let arrival = batch.arrivals[slot]
             if let defect = arrival.defect {
