@@ -197,7 +197,7 @@ func parseForwardAddress(_ word: String) throws -> TransportAddress {
 /// Reads `ip:port` or `[ip]:port`.
 private func transportAddress(_ word: String) -> TransportAddress? {
     guard let colon = word.lastIndex(of: ":"),
-        let port = UInt16(word[word.index(after: colon)...])
+        let port = UInt16(port: word[word.index(after: colon)...])
     else { return nil }
     var host = word[..<colon]
     let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")

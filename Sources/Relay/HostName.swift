@@ -37,7 +37,7 @@ public struct HostName: Equatable, Sendable, CustomStringConvertible {
         _ text: Substring.UnicodeScalarView, _ defaultPort: UInt16
     ) -> UInt16? {
         if text.isEmpty { return defaultPort }
-        guard text.first == ":", let port = UInt16(String(text.dropFirst())), port > 0 else {
+        guard text.first == ":", let port = UInt16(port: String(text.dropFirst())), port > 0 else {
             return nil
         }
         return port
@@ -82,6 +82,16 @@ public struct HostName: Equatable, Sendable, CustomStringConvertible {
             unsafe next = entry.pointee.ai_next
         }
         return found
+    }
+}
+
+extension UInt16 {
+    /// Reads a port, 0 to 65,535, as it is written: digits alone. To Swift a sign before them is a
+    /// part of the number, too.
+    package init?(port text: some StringProtocol) {
+        let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+        guard text.utf8.allSatisfy({ digits.contains($0) }) else { return nil }
+        self.init(text)
     }
 }
 

@@ -36,7 +36,8 @@ import Testing
 
     @Test(arguments: [
         ("--relay", "127.0.0.1:0"), ("--relay", ":1"), ("--listen", "localhost:1"),
-        ("--listen", "127.0.0.1"), ("--listen", "::1:5556"), ("--forward", "127.0.0.1:0"),
+        ("--listen", "127.0.0.1"), ("--listen", "127.0.0.1:+5556"), ("--listen", "::1:5556"),
+        ("--forward", "127.0.0.1:0"),
         ("--wait-secs", "-1"), ("--session", "not-a-uuid"), ("--log-level", "loud"),
         ("--token", "exp=1;mac=2"), ("--token-file", "/dev/null"), ("--token-file", "/nowhere"),
     ])

@@ -134,7 +134,10 @@ struct ProbeVerdictTests {
         #expect(read("[2001:db8::1]:99") == "[2001:db8::1]:99")
         // A sign that combines is not one with the bracket before it.
         #expect(read("[\u{6dc}::1]:99") == "[\u{6dc}::1]:99")
-        for text in ["", ":1", "a:", "a:0", "a:65536", "a:b", "[::1", "[::1]x", "[]:1"] {
+        for text in [
+            "", ":1", "a:", "a:0", "a:65536", "a:b", "a:+5", "a:-0", "a:\u{ff15}", "[::1]:+5",
+            "[::1", "[::1]x", "[]:1",
+        ] {
             #expect(read(text) == nil, "\(text)")
         }
     }

@@ -15,7 +15,7 @@ public struct MetricsAddress: Sendable, Equatable, CustomStringConvertible {
     /// Reads an address, nothing if it is none.
     public init?(_ text: String) {
         guard let colon = text.lastIndex(of: ":") else {
-            guard let port = MetricsAddress.port(text[...]) else { return nil }
+            guard let port = UInt16(port: text) else { return nil }
             ip = IPAddress(v4: 0x7f00_0001)
             self.port = port
             return
@@ -24,15 +24,10 @@ public struct MetricsAddress: Sendable, Equatable, CustomStringConvertible {
         let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
         if isBracketed { host = host.dropFirst().dropLast() }
         guard let ip = IPAddress(String(host)), host.contains(":") == isBracketed,
-            let port = MetricsAddress.port(text[text.index(after: colon)...])
+            let port = UInt16(port: text[text.index(after: colon)...])
         else { return nil }
         self.ip = ip
         self.port = port
-    }
-
-    private static func port(_ text: Substring) -> UInt16? {
-        guard !text.isEmpty, text.allSatisfy({ $0.isASCII && $0.isNumber }) else { return nil }
-        return UInt16(text)
     }
 
     /// Whether only this machine can reach it.
