@@ -69,8 +69,14 @@ extension RelayEngine {
             }
             return forwardPayload(portion, from: former, into: &plan, at: now)
         case .forward(let peer):
+            // Forwarding counts for the peer, as what comes from its known address does.
+            let isAgain = figureDelayNanoseconds > 0 && isRepeated(peer, arrival.source)
             let verdict = forwardPayload(portion, from: peer, into: &plan, at: now)
-            notePending(peer, arrival.source, at: now)
+            if isAgain {
+                noteRepeated(peer, at: now)
+            } else {
+                notePending(peer, arrival.source, at: now)
+            }
             return verdict
         case .rebind(let peer, let evidence):
             rebind(peer, to: arrival, by: evidence, at: now)
@@ -184,14 +190,16 @@ extension RelayEngine {
     private mutating func notePending(
         _ peer: PeerNumber, _ address: TransportAddress, at now: Instant
     ) {
-        if figureDelayNanoseconds > 0, isRepeated(peer, address) {
-            let place = peer.index % PendingMove.limit
-            if pendingMoves[place].repeatedAt == .origin { pendingMoves[place].repeatedAt = now }
-            return
-        }
         pendingMoves[peer.index % PendingMove.limit] = PendingMove(
             peer: peer, address: address, heardAt: lastSign(of: peer),
             forwarded: forwarder.entries[peer.index].forwarded.datagrams, notedAt: now)
+    }
+
+    /// Notes that evidence came again, and was forwarded.
+    private mutating func noteRepeated(_ peer: PeerNumber, at now: Instant) {
+        let place = peer.index % PendingMove.limit
+        pendingMoves[place].forwarded = forwarder.entries[peer.index].forwarded.datagrams
+        if pendingMoves[place].repeatedAt == .origin { pendingMoves[place].repeatedAt = now }
     }
 
     /// How long nothing came from a peer that is now heard from another address: until now, or
