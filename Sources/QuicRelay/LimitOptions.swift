@@ -67,7 +67,10 @@ struct LimitOptions: NamedOptions {
     var replyRate = Setting.replyRate.defaultValue
 
     @Flag(
-        help: "Lift the allowance of an address only for an ID or a cookie that it was sent.")
+        help: """
+            Lift the allowance of an address only for an ID or a cookie that it was sent, and let \
+            version 1 take none from a live peer that has shown a cookie there.
+            """)
     var strict = false
 
     @Flag(help: "Answer Binding requests of STUN that come from no peer of a pair.")

@@ -83,6 +83,10 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// The relay sends as much as it may, and its direction of the session had its part of that.
     case totalRate
 
+    // A registration that proves nothing, where somebody has proved something.
+    /// It came from the address of a live peer of another session that has shown a cookie there.
+    case addressHeld
+
     /// The stable name used in metrics, logs and the control interface.
     public var name: String {
         switch self {
@@ -117,6 +121,7 @@ public enum DropReason: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         case .fromRelay: "from_relay"
         case .sessionRate: "session_rate"
         case .totalRate: "total_rate"
+        case .addressHeld: "address_held"
         }
     }
 }

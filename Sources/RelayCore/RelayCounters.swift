@@ -42,7 +42,7 @@ public struct DropRecord: BitwiseCopyable, Sendable {
 
 /// How many datagrams were dropped for each reason.
 public struct DropTally: BitwiseCopyable, Sendable {
-    /// One place for each of the 31 reasons, and one to spare: 256 bytes.
+    /// One place for each of the 32 reasons: 256 bytes.
     private var counts = InlineArray<32, UInt64>(repeating: 0)
 
     /// None.

@@ -229,7 +229,7 @@ extension RegistrationRefusal {
         case .unknownSource, .noPartner, .unvalidated, .throttled, .refusedSource, .malformed,
             .acknowledgementRate, .receiveBufferFull, .truncated, .sendBufferFull, .tooBig,
             .unreachable, .strangerLimit, .peerLimit, .puntQueueFull, .replyRate, .denied,
-            .fromRelay, .sessionRate, .totalRate:
+            .fromRelay, .sessionRate, .totalRate, .addressHeld:
             return nil
         }
     }

@@ -236,6 +236,7 @@ extension RelayEngine {
         let old = forwarder.entries[peer.index]
         let silence = gap(of: peer, before: arrival.source, at: now)
         var record = peers[peer.index]
+        record.validation = record.validation.elsewhere
         // Of several moves in a row the address before the first is the one to go back to: else
         // somebody who hops from port to port would make it forgotten.
         let isHomeKept = isRemembered(record, at: now) && !record.isFormerRejected

@@ -17,6 +17,9 @@ extension RelayEngine {
         {
             return refresh(peer, from: arrival, into: &plan, at: now)
         }
+        if isHeld(arrival.source, at: now) {
+            return refuse(id, from: arrival, .addressHeld, at: now)
+        }
         switch admit(id, to: session, from: arrival, at: now) {
         case .success(let peer): return acknowledge(peer, into: &plan, at: now)
         case .failure(let refusal):
@@ -51,6 +54,16 @@ extension RelayEngine {
         }
         leaveOtherSession(arrival.source, at: now)
         return .success(open(id, from: arrival, at: now))
+    }
+
+    /// Whether an address may not change its session for a line that proves nothing, which anybody
+    /// can send in its name: its peer has shown there that it receives, by a cookie, and lives.
+    private func isHeld(_ address: TransportAddress, at now: Instant) -> Bool {
+        guard configuration.isStrict, let peer = forwarder.peer(at: address),
+            sessions.records[peer.session].place != .quarantined
+        else { return false }
+        return peers[peer.index].validation == .cookie
+            && silence(of: peer, at: now) <= configuration.peerGraceNanoseconds
     }
 
     // MARK: Sessions that exist

@@ -86,6 +86,9 @@ public enum Validation: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// It sent a cookie that only it was sent.
     case cookie
 
+    /// What it is worth where its peer was followed to: a cookie is an address's.
+    var elsewhere: Validation { self == .cookie ? .connectionID : self }
+
     /// The stable name used in logs and the control interface.
     public var name: String {
         switch self {

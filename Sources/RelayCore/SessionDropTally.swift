@@ -45,7 +45,7 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
             .receiveBufferFull, .truncated, .strangerLimit, .peerLimit, .puntQueueFull,
             .sessionLimitPerSource, .sessionLimitPerPrefix, .registrationRateTotal, .replyRate,
-            .denied, .fromRelay:
+            .denied, .fromRelay, .addressHeld:
             0
         }
     }
@@ -79,7 +79,7 @@ public struct SessionDropTally: BitwiseCopyable, Equatable, Sendable {
             .draining, .budget, .unauthorized, .refusedSource, .malformed, .acknowledgementRate,
             .receiveBufferFull, .truncated, .strangerLimit, .peerLimit, .puntQueueFull,
             .sessionLimitPerSource, .sessionLimitPerPrefix, .registrationRateTotal, .replyRate,
-            .denied, .fromRelay:
+            .denied, .fromRelay, .addressHeld:
             assertionFailure("no peer's datagram is dropped for \(reason.name)")
         }
     }

@@ -30,11 +30,16 @@ import Testing
 
     /// A relay of before a reason for drops was added left a file with one less.
     @Test func aFileWithFewerReasonsIsRead() throws {
-        let relay = try Self.relay(seed: 5)
+        let latest = try #require(DropReason.allCases.last)
+        var seed: UInt64 = 5
+        var relay = try Self.relay(seed: seed)
+        while relay.drops(latest) > 0 {
+            seed += 1
+            relay = try Self.relay(seed: seed)
+        }
         var bytes = relay.checkpoint()
         let reasons = DropReason.allCases.count
         let countAt = CheckpointFormat.headerBytes + CheckpointFormat.reasonCountOffset
-        #expect(relay.drops(.puntQueueFull) == 0)
         #expect(Int(bytes[countAt]) == reasons)
         bytes[countAt] -= 1
         let record = 16 + CheckpointFormat.addressBytes

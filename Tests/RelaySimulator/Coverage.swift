@@ -107,7 +107,7 @@ public struct Coverage: Sendable, CustomStringConvertible {
     /// anybody on a list, or are there so many answers as all together may get.
     private static let unreachable: [DropReason] = [
         .throttled, .budget, .strangerLimit, .peerLimit, .unauthorized, .malformed, .replyRate,
-        .denied, .fromRelay, .sessionRate, .totalRate,
+        .denied, .fromRelay, .sessionRate, .totalRate, .addressHeld,
     ]
     private static let ofWorkers: [Occurrence] = [.puntDecided, .staleWorker]
 

@@ -107,6 +107,7 @@ nonisolated extension DropReason {
         case .fromRelay: "another relay sent it, which would make a circle"
         case .sessionRate: "more than a session's direction may send"
         case .totalRate: "more than the relay may send, and than a fair part of it"
+        case .addressHeld: "without proof, from where another session's peer has proved to be"
         }
     }
 }

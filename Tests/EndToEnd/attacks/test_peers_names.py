@@ -25,6 +25,7 @@ from peers import Address, Peer, exchange, ping_pong, registration
 from test_version_two import keyed, speak
 from waiting import wait_until
 
+WORKERS = pytest.mark.parametrize("workers", ["1", "2"], ids=["one worker", "two workers"])
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
 KEY_A, KEY_B = "000000000000000a", "000000000000000b"
@@ -92,7 +93,7 @@ def test_a_registration_in_a_peers_name_takes_it_out_of_its_session(
 def test_a_registration_in_the_name_of_a_peer_with_a_key_does_the_same(
     hostile: Hostile, start_lab_relay: StartLabRelay
 ) -> None:
-    """Version 1 knows no cookies: who wants none of this refuses it by --auth-secret-file."""
+    """Version 1 knows no cookies. Who wants none of this asks for tokens, or for --strict."""
     start_lab_relay()
     session = hostile.new_session()
     a, b = (hostile.peer(site) for site in (hostile.accomplice, hostile.other))
@@ -115,6 +116,62 @@ def test_a_registration_in_the_name_of_a_peer_with_a_key_does_the_same(
     a.expect_silence()
     assert speak(a, session, KEY_A).startswith("ACK;addr=")
     exchange(a, b, "together again")
+
+
+@WORKERS
+def test_a_strict_relay_leaves_an_address_to_the_peer_that_has_proved_it(
+    hostile: Hostile, start_lab_relay: StartLabRelay, workers: str
+) -> None:
+    relay = start_lab_relay("--strict", "--workers", workers)
+    session, awaited = hostile.new_session(), hostile.new_session()
+    a, b = (hostile.peer(site) for site in (hostile.accomplice, hostile.other))
+    speak(a, session, KEY_A)
+    speak(b, session, KEY_B)
+    exchange(a, b, "paired")
+    thief = hostile.peer(hostile.attacker)
+    thief.register(awaited)
+    spoofer = hostile.spoofer()
+    for peer, site in ((a, hostile.accomplice), (b, hostile.other)):
+        for wanted in (hostile.new_session(), awaited):
+            spoofer.send(_own(site, peer), RELAY[4], registration(wanted))
+            # In silence: nobody is to learn by it who has proved what.
+            peer.expect_silence()
+            exchange(a, b, "undisturbed")
+    thief.expect_silence()
+    # In its own session the line means what it always did, and takes no key away.
+    spoofer.send(_own(hostile.accomplice, a), RELAY[4], registration(session))
+    a.expect(b"ACK\n")
+    moved = hostile.peer(hostile.elsewhere)
+    assert speak(moved, session, KEY_A).startswith("ACK;addr=")
+    exchange(moved, b, "known by its key")
+    relay.stop()
+    refused = relay.events("registration_refused")
+    assert [event.fields["reason"] for event in refused] == ["address_held"] * 4
+
+
+@WORKERS
+def test_a_strict_relay_keeps_nobody_from_its_own_address(
+    hostile: Hostile, start_lab_relay: StartLabRelay, workers: str
+) -> None:
+    """A program that was killed is started anew at its port, for another session.
+
+    By version 2 it is there at once; by version 1 when the one before it is not live any more.
+    """
+    grace = 2
+    start_lab_relay("--strict", "--workers", workers, "--peer-grace-secs", str(grace))
+    first, second, third = (hostile.new_session() for _ in range(3))
+    a, b = (hostile.peer(site) for site in (hostile.accomplice, hostile.other))
+    speak(a, first, KEY_A)
+    speak(b, first, KEY_B)
+    exchange(a, b, "paired")
+    assert speak(a, second, "00000000000000cc").startswith("ACK;addr=")
+    heard = time.monotonic()
+    a.send(b"still there")
+    # What is refused prolongs nothing, or it would never be taken.
+    a.try_to_register(third, wall_seconds=60)
+    assert time.monotonic() - heard >= grace
+    b.register(third)
+    ping_pong(a, b)
 
 
 @pytest.mark.parametrize("mode", [(), ("--strict",)], ids=["default", "strict"])
