@@ -10,7 +10,8 @@ struct StateOptions: NamedOptions {
 
     @Option(
         help: ArgumentHelp(
-            "Write the sessions down here every second, and go on with them after a restart.",
+            "Write the sessions down here, every second if they are not very many, and go on "
+                + "with them after a restart.",
             valueName: "dir"))
     var stateDir: String?
 

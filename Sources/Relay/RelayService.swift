@@ -1,5 +1,6 @@
 internal import Glibc
 public import RelayCore
+internal import Synchronization
 
 /// A running relay: its socket, and the thread that does all of its work.
 ///
@@ -44,6 +45,7 @@ public final class RelayService: Sendable {
     private let exchange: CheckpointExchange
     private let recorder: SessionRecorder?
     private let keeper: BudgetKeeper?
+    private let stateFileFigures = Mutex<StateFileFigures?>(nil)
     /// The thread that has the engine, and those that forward beside it if there are several.
     private let thread: SystemThread
     private let crew: Crew?
@@ -228,16 +230,16 @@ public final class RelayService: Sendable {
     func events(after sequence: UInt64) -> [RecordedEvent] { mailbox.events(after: sequence) }
     // MARK: Its state
 
-    /// How long a checkpoint may take until it counts as not to be had: a worker that has this much
-    /// to do in a few turns is stuck.
-    private static let checkpointMilliseconds: Int32 = 5_000
+    /// How long a checkpoint may take until it counts as not to be had: a worker that has so much
+    /// to do in its turns is stuck. Each copies 512 sessions in some 60 µs; 2 ms are left for one.
+    private var checkpointMilliseconds: Int32 { 5_000 + Int32(configuration.sessionLimit / 256) }
 
     /// Encodes the relay's state as of now; says no if nothing has changed since the last one and
     /// `ifChanged`, and nothing if there is none to be had. To be called by one thread at a time.
     func encodeState(into bytes: inout [UInt8], ifChanged: Bool) -> Bool? {
         exchange.want(pausing: false)
         thread.interrupt()
-        guard exchange.wait(pausing: false, milliseconds: RelayService.checkpointMilliseconds)
+        guard exchange.wait(pausing: false, milliseconds: checkpointMilliseconds)
         else { return nil }
         return exchange.encode(into: &bytes, ifChanged: ifChanged)
     }
@@ -253,7 +255,7 @@ public final class RelayService: Sendable {
         exchange.keep(sessionLimit: configuration.sessionLimit)
         exchange.want(pausing: true)
         thread.interrupt()
-        return exchange.wait(pausing: true, milliseconds: RelayService.checkpointMilliseconds)
+        return exchange.wait(pausing: true, milliseconds: checkpointMilliseconds)
             && exchange.encode(into: &bytes, ifChanged: false)
     }
 
@@ -276,6 +278,14 @@ public final class RelayService: Sendable {
     func note(_ event: RelayEvent) -> Bool {
         defer { thread.interrupt() }
         return mailbox.note(event)
+    }
+
+    /// The file that the relay's state is written to; nothing while there is none.
+    public var stateFile: StateFileFigures? { stateFileFigures.withLock { $0 } }
+
+    /// Lets others know what came of writing the state down.
+    func noteStateFile(_ figures: StateFileFigures?) {
+        stateFileFigures.withLock { $0 = figures }
     }
 
     /// Ended sessions that were written down, those that could not be, and those that wait for it.

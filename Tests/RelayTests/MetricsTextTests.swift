@@ -5,7 +5,9 @@ import Testing
 
 /// The text that Prometheus reads, letter by letter.
 struct MetricsTextTests {
-    private func lines(_ totals: RelayTotals) -> [Substring] {
+    private func lines(
+        _ totals: RelayTotals, stateFile: StateFileFigures? = nil
+    ) -> [Substring] {
         let socket = RelayService.SocketStatus(
             address: .none, isDualStack: true, receiveBufferWanted: 8, receiveBufferBytes: 4,
             canCoalesce: true, canSegment: true, workers: 2)
@@ -14,7 +16,8 @@ struct MetricsTextTests {
             openFileLimit: .infinity, startedAtUnixSeconds: 1_795_806_147.05)
         let sources = MetricSources(
             version: "1.2.3", restoredSessions: 3, totals: totals, socket: socket,
-            records: SessionRecordCounts(written: 7, lost: 2, waiting: 1), process: process,
+            records: SessionRecordCounts(written: 7, lost: 2, waiting: 1), stateFile: stateFile,
+            process: process,
             now: totals.time.advanced(byNanoseconds: Nanoseconds.perSecond / 4))
         return MetricsText(MetricFamily.all, of: sources).text.split(separator: "\n")
     }
@@ -46,6 +49,28 @@ struct MetricsTextTests {
 
     @Test func whatWasTakenOverIsToldWithoutALabel() {
         #expect(lines(RelayTotals()).contains("quic_relay_restored_sessions 3"))
+    }
+
+    @Test func theStateFileIsToldOfWhereThereIsOne() {
+        var totals = RelayTotals()
+        totals.time = Instant(nanoseconds: 9 * Nanoseconds.perSecond)
+        let figures = StateFileFigures(
+            asOf: Instant(nanoseconds: 3 * Nanoseconds.perSecond), bytes: 612_000_000,
+            writeNanoseconds: 2_500_000_000, periodNanoseconds: 27_500_000_000)
+        let prefix = "quic_relay_state_"
+        func samples(_ figures: StateFileFigures?) -> [Substring] {
+            lines(totals, stateFile: figures).filter { $0.hasPrefix(prefix) }
+        }
+        #expect(
+            samples(figures) == [
+                "\(prefix)age_seconds 6.25", "\(prefix)period_seconds 27.5",
+                "\(prefix)write_seconds 2.5", "\(prefix)bytes 612000000",
+            ])
+        #expect(
+            samples(nil) == [
+                "\(prefix)age_seconds NaN", "\(prefix)period_seconds NaN",
+                "\(prefix)write_seconds NaN", "\(prefix)bytes 0",
+            ])
     }
 
     @Test func histogramsAreCumulativeAndAddUp() {

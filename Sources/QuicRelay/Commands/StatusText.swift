@@ -15,7 +15,7 @@ struct StatusText {
     }
 
     var lines: [String] {
-        [relay, state, ""] + sessions + [""] + traffic + drops + budget + notes
+        [relay, state] + stateFile + [""] + sessions + [""] + traffic + drops + budget + notes
     }
 
     // MARK: The relay
@@ -44,6 +44,21 @@ struct StatusText {
                 + "  log \(totals.logLevel.name)  offload \(offload)"
                 + (workers > 1 ? "  workers \(workers)" : "")
                 + "  receive buffer \(bytes(UInt64(max(0, status.socket.receiveBufferBytes))))")
+    }
+
+    private var stateFile: [String] {
+        guard let file = status.stateFile else { return [] }
+        func seconds(_ seconds: Double) -> String {
+            let milliseconds = UInt64(max(0, seconds) * 1_000)
+            return trimmed(
+                Format.duration(nanoseconds: milliseconds * Nanoseconds.perMillisecond))
+        }
+        return [
+            row(
+                "state file",
+                "\(bytes(UInt64(max(0, file.bytes))))  \(seconds(file.ageSeconds)) old, written in "
+                    + "\(seconds(file.writeSeconds)) every \(seconds(file.periodSeconds))")
+        ]
     }
 
     // MARK: Sessions

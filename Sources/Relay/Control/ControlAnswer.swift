@@ -86,6 +86,35 @@ public struct ControlReport: Codable, Equatable, Sendable {
     }
 }
 
+/// The file that the relay's state is written to.
+public struct StateFileReport: Codable, Equatable, Sendable {
+    /// How long ago what it has was so.
+    public var ageSeconds: Double
+    /// How long it is.
+    public var bytes: Int
+    /// How long it took to copy, encode and write it.
+    public var writeSeconds: Double
+    /// How far apart two files are at present, at the least.
+    public var periodSeconds: Double
+
+    enum CodingKeys: String, CodingKey {
+        case bytes
+        case ageSeconds = "age_s"
+        case writeSeconds = "write_s"
+        case periodSeconds = "period_s"
+    }
+
+    init(_ figures: StateFileFigures, at now: Instant) {
+        func seconds(_ nanoseconds: UInt64) -> Double {
+            Double(nanoseconds / Nanoseconds.perMillisecond) / 1_000
+        }
+        ageSeconds = seconds(now.nanoseconds(since: figures.asOf))
+        bytes = figures.bytes
+        writeSeconds = seconds(figures.writeNanoseconds)
+        periodSeconds = seconds(figures.periodNanoseconds)
+    }
+}
+
 /// The relay as a whole.
 public struct StatusReport: Codable, Equatable, Sendable {
     /// The version of the program.
@@ -98,6 +127,8 @@ public struct StatusReport: Codable, Equatable, Sendable {
     public var uptimeSeconds: Double
     /// How many sessions of a relay before it went on with.
     public var restoredSessions: Int
+    /// The file that its state is written to; nothing where there is none, or not yet.
+    public var stateFile: StateFileReport?
     /// Its socket.
     public var socket: SocketReport
     /// Its limits and times, by the names of the options without their dashes.
@@ -113,6 +144,7 @@ public struct StatusReport: Codable, Equatable, Sendable {
         case started = "started_at"
         case uptimeSeconds = "uptime_s"
         case restoredSessions = "restored_sessions"
+        case stateFile = "state_file"
     }
 }
 

@@ -217,12 +217,14 @@ final class ControlDesk {
         let tally = picture.page(SessionQuery(limit: 0), nil).diagnoses
         var control = report
         control.clients = connections.count
-        let uptime = MonotonicClock.now().nanoseconds(since: startedAt)
+        let now = MonotonicClock.now()
+        let uptime = now.nanoseconds(since: startedAt)
         return StatusReport(
             programVersion: facts.programVersion, pid: facts.pid,
             started: timestamp(unixMilliseconds: started / 1_000),
             uptimeSeconds: Double(uptime / Nanoseconds.perMillisecond) / 1_000,
             restoredSessions: service.restoredSessions,
+            stateFile: service.stateFile.map { StateFileReport($0, at: now) },
             socket: SocketReport(service.socket), limits: facts.limits(), control: control,
             totals: TotalsReport(picture.totals, drops: picture.drops, tally, clock))
     }

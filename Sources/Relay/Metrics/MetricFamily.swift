@@ -26,7 +26,8 @@ public struct MetricFamily: Sendable {
     let write: @Sendable (inout MetricsText, MetricSources) -> Void
 
     /// All of them, in the order in which they are written.
-    public static let all = relay + sessions + datagrams + budget + edge + records + process
+    public static let all =
+        relay + sessions + datagrams + budget + edge + records + state + process
 }
 
 /// What metrics are made of, all taken at one time.
@@ -37,6 +38,7 @@ struct MetricSources: Sendable {
     let totals: RelayTotals
     let socket: RelayService.SocketStatus
     let records: SessionRecordCounts
+    let stateFile: StateFileFigures?
     let process: ProcessFigures
     /// When this was taken.
     let now: Instant
@@ -260,6 +262,30 @@ extension MetricFamily {
             "quic_relay_session_records_waiting", "Ended sessions that are to be written down."
         ) { $0.add($1.records.waiting) },
     ]
+
+    // MARK: The state file
+
+    private static let state: [MetricFamily] = [
+        .gauge(
+            "quic_relay_state_age_seconds",
+            "Seconds since what the state file has was so; NaN without a state directory."
+        ) { text, sources in
+            text.add(sources.stateFile.map { seconds(sources.now.nanoseconds(since: $0.asOf)) })
+        },
+        .gauge(
+            "quic_relay_state_period_seconds",
+            "How far apart two state files are: what one takes and a second, or eleven times that."
+        ) { text, sources in text.add(sources.stateFile.map { seconds($0.periodNanoseconds) }) },
+        .gauge(
+            "quic_relay_state_write_seconds",
+            "How long it took to copy, encode and write the last state file."
+        ) { text, sources in text.add(sources.stateFile.map { seconds($0.writeNanoseconds) }) },
+        .gauge("quic_relay_state_bytes", "How long the state file is.") {
+            $0.add($1.stateFile?.bytes ?? 0)
+        },
+    ]
+
+    private static func seconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds) / 1e9 }
 
     // MARK: The process
 

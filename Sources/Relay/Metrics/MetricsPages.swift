@@ -42,7 +42,8 @@ struct MetricsPages: Sendable {
             of: MetricSources(
                 version: version, restoredSessions: service.restoredSessions, totals: totals,
                 socket: service.socket,
-                records: service.sessionRecords, process: .current(), now: now))
+                records: service.sessionRecords, stateFile: service.stateFile, process: .current(),
+                now: now))
         return Page(status: 200, contentType: MetricsText.contentType, body: text.text)
     }
 }

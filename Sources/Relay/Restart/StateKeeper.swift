@@ -3,7 +3,8 @@ internal import Glibc
 internal import RelayCore
 internal import Synchronization
 
-/// Writes a relay's state down, once a second if anything happened.
+/// Writes a relay's state down, once a second if anything happened, or as often as a `StateWriter`
+/// has it where that takes long.
 ///
 /// The worker only copies its tables, in turns; encoding and writing are this thread's. A disk that
 /// is full or slow holds up nothing but the next checkpoint.
@@ -11,9 +12,7 @@ public final class StateKeeper: Companion {
     private struct Work {
         /// Reused each time.
         var bytes: [UInt8] = []
-        /// Whether the file is as the relay was when it was asked last.
-        var isWritten = false
-        var isFailing = false
+        var writer = StateWriter()
     }
 
     private let service: RelayService
@@ -35,8 +34,9 @@ public final class StateKeeper: Companion {
         }
 
         /// Waits; says no when it is to end.
-        func wait(milliseconds: Int32) -> Bool {
+        func wait(nanoseconds: UInt64) -> Bool {
             var entry = pollfd(fd: file.number, events: Int16(POLLIN), revents: 0)
+            let milliseconds = Int32(clamping: nanoseconds / Nanoseconds.perMillisecond)
             // Sound: there is one entry.
             return unsafe poll(&entry, 1, milliseconds) != 1
         }
@@ -48,23 +48,18 @@ public final class StateKeeper: Companion {
         }
     }
 
-    /// How old what is written down may be.
-    static let periodMilliseconds: Int32 = 1_000
-
     /// Keeps a service's state in a directory.
     public init(_ service: RelayService, in directory: StateDirectory) {
         self.service = service
         self.directory = directory
     }
 
-    /// Begins to write, at once and then every second.
+    /// Begins to write, at once and then again and again.
     public func start() throws(SystemError) {
         let end = try Ending()
-        work.withLock { $0.isWritten = false }
+        work.withLock { $0.writer.startAnew() }
         let thread = try SystemThread(name: "relay-state") { [self] in
-            repeat {
-                write { service.encodeState(into: &$0, ifChanged: $1) }
-            } while end.wait(milliseconds: StateKeeper.periodMilliseconds)
+            while end.wait(nanoseconds: write()) {}
         }
         running.withLock { $0 = Running(thread: thread, end: end) }
     }
@@ -84,23 +79,24 @@ public final class StateKeeper: Companion {
         }
     }
 
-    private func write(_ encode: (inout [UInt8], _ ifChanged: Bool) -> Bool?) {
+    /// Writes if there is anything new; returns how many nanoseconds to rest then.
+    private func write() -> UInt64 {
         work.withLock { work in
-            guard let isNew = encode(&work.bytes, work.isWritten) else {
-                work.isWritten = false
-                return
+            var bytes: [UInt8] = []
+            swap(&bytes, &work.bytes)
+            defer { swap(&bytes, &work.bytes) }
+            let rest = work.writer.write(
+                clock: MonotonicClock.now, report: { service.note($0) }
+            ) { ifChanged throws(SystemError) in
+                guard let isNew = service.encodeState(into: &bytes, ifChanged: ifChanged) else {
+                    return .unavailable
+                }
+                guard isNew else { return .unchanged }
+                try directory.write(bytes)
+                return .written(bytes: bytes.count)
             }
-            guard isNew else { return }
-            do throws(SystemError) {
-                try directory.write(work.bytes)
-                work.isWritten = true
-                if work.isFailing { service.note(.stateWritten) }
-                work.isFailing = false
-            } catch {
-                work.isWritten = false
-                if !work.isFailing { service.note(.stateNotWritten(errno: error.errno.code)) }
-                work.isFailing = true
-            }
+            service.noteStateFile(work.writer.figures)
+            return rest
         }
     }
 }
