@@ -33,9 +33,19 @@ struct FileDescriptor: ~Copyable, Sendable {
         return try file.readAll(path, limit: limit)
     }
 
+    /// How long the file is; nothing if the system does not say.
+    private var length: Int? {
+        var status = stat()
+        // Sound: there is room for what is written.
+        guard unsafe fstat(number, &status) == 0 else { return nil }
+        return Int(status.st_size)
+    }
+
     /// Everything from the beginning on, up to a limit.
     func readAll(_ subject: String, limit: Int) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
+        // What the system makes up while it is read says that it is empty.
+        bytes.reserveCapacity(min(length ?? 0, limit))
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         while bytes.count < limit {
             let offset = bytes.count
@@ -51,13 +61,29 @@ struct FileDescriptor: ~Copyable, Sendable {
 
     /// Writes all bytes at the present place.
     func write(_ bytes: [UInt8], _ subject: String) throws(SystemError) {
-        var written = 0
-        while written < bytes.count {
-            let rest = bytes[written...]
-            written += try systemCall("write", subject) {
-                // Sound: the bytes are there until the call returns.
-                unsafe rest.withUnsafeBytes { unsafe Glibc.write(number, $0.baseAddress, $0.count) }
+        try FileDescriptor.write(bytes[...], subject) { rest in
+            // Sound: the bytes are there until the call returns.
+            unsafe rest.withUnsafeBytes { unsafe Glibc.write(number, $0.baseAddress, $0.count) }
+        }
+    }
+
+    /// Writes all bytes from a place in the file on.
+    func write(_ bytes: ArraySlice<UInt8>, at offset: Int, _ subject: String) throws(SystemError) {
+        try FileDescriptor.write(bytes, subject) { rest in
+            let place = off_t(offset + bytes.count - rest.count)
+            // Sound: as above.
+            return unsafe rest.withUnsafeBytes {
+                unsafe pwrite(number, $0.baseAddress, $0.count, place)
             }
+        }
+    }
+
+    private static func write(
+        _ bytes: ArraySlice<UInt8>, _ subject: String, _ call: (ArraySlice<UInt8>) -> Int
+    ) throws(SystemError) {
+        var rest = bytes
+        while !rest.isEmpty {
+            rest = rest.dropFirst(try systemCall("write", subject) { call(rest) })
         }
     }
 }

@@ -234,29 +234,32 @@ public final class RelayService: Sendable {
     /// to do in its turns is stuck. Each copies 512 sessions in some 60 µs; 2 ms are left for one.
     private var checkpointMilliseconds: Int32 { 5_000 + Int32(configuration.sessionLimit / 256) }
 
-    /// Encodes the relay's state as of now; says no if nothing has changed since the last one and
-    /// `ifChanged`, and nothing if there is none to be had. To be called by one thread at a time.
-    func encodeState(into bytes: inout [UInt8], ifChanged: Bool) -> Bool? {
+    /// Takes a copy of the relay's state as of now, for `encodeState`; says whether anything has
+    /// changed since the last one, and nothing if there is none to be had. To be called by one
+    /// thread at a time.
+    func takeState() -> Bool? {
         exchange.want(pausing: false)
         thread.interrupt()
         guard exchange.wait(pausing: false, milliseconds: checkpointMilliseconds)
         else { return nil }
-        return exchange.encode(into: &bytes, ifChanged: ifChanged)
+        return exchange.hasNews
     }
 
-    /// Encodes the state that the relay ended with.
-    func encodeLastState(into bytes: inout [UInt8]) -> Bool {
-        exchange.encode(into: &bytes, ifChanged: false)
+    /// Encodes the copy that was taken, or of what the relay ended with, piece by piece; returns
+    /// how long it is in bytes, and nothing if there is none.
+    func encodeState(
+        put: (_ piece: ArraySlice<UInt8>, _ offset: Int) throws(SystemError) -> Void
+    ) throws(SystemError) -> Int? {
+        try exchange.encode(put: put)
     }
 
-    /// Stops receiving and encodes the relay's state; says no if that is not to be had in time.
-    /// What comes waits in the socket until `resume`, or for somebody else.
-    func pause(encodingInto bytes: inout [UInt8]) -> Bool {
+    /// Stops receiving, with a copy of the relay's state for `encodeState`; says no if that is not
+    /// to be had in time. What comes waits in the socket until `resume`, or for somebody else.
+    func pause() -> Bool {
         exchange.keep(sessionLimit: configuration.sessionLimit)
         exchange.want(pausing: true)
         thread.interrupt()
         return exchange.wait(pausing: true, milliseconds: checkpointMilliseconds)
-            && exchange.encode(into: &bytes, ifChanged: false)
     }
 
     /// Goes on after a pause, or begins.

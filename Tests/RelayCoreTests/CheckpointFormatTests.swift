@@ -28,6 +28,44 @@ import Testing
         #expect(stored.takenAt == relay.reading() && stored.secret == (11, 13))
     }
 
+    /// The pieces of any file are short, follow each other and are whole words.
+    @Test func aFileIsMadePieceByPiece() throws {
+        var relay = TestRelay(try RelayConfiguration(sessionLimit: 2_000))
+        for number in 0..<1_500 {
+            relay.open(session(number), host(2 * number), host(2 * number + 1))
+        }
+        var checkpoint = RelayCheckpoint(sessionLimit: 2_000)
+        while !relay.engine.fill(&checkpoint, at: relay.now) {}
+        checkpoint.setLocal(IPAddress(v4: 1), number: 0)
+        var bytes: [UInt8] = []
+        var pieces: [(offset: Int, count: Int)] = []
+        checkpoint.encode(at: relay.reading()) { piece, offset in
+            pieces.append((offset, piece.count))
+            if offset == bytes.count { bytes += piece } else { bytes[..<piece.count] = piece }
+        }
+        #expect(bytes.count == checkpoint.encodedByteCount && bytes.count > 900_000)
+        #expect(pieces.count > 4)
+        let head = pieces.removeLast()
+        #expect(head.offset == 0 && head.count == CheckpointFormat.contentOffset)
+        var end = 0
+        for piece in pieces {
+            #expect(piece.offset == end && piece.offset % 8 == 0)
+            #expect(piece.count < RelayCheckpoint.pieceBytes + CheckpointFormat.sessionBytes)
+            end += piece.count
+        }
+        #expect(end == bytes.count)
+        var whole: [UInt8] = [1, 2, 3]
+        checkpoint.encode(into: &whole, at: relay.reading())
+        #expect(whole == bytes)
+        #expect(
+            bytes.number(at: CheckpointFormat.checksumOffset)
+                == CheckpointFormat.checksum(bytes, from: CheckpointFormat.contentOffset))
+        #expect(try StoredCheckpoint(bytes).sessionCount == 1_500)
+        // Until it is put once more the file does not pass for a whole one.
+        bytes.replaceSubrange(..<32, with: [UInt8](bytes[..<24]) + [UInt8](repeating: 0, count: 8))
+        #expect(throws: CheckpointError.damaged) { _ = try StoredCheckpoint(bytes) }
+    }
+
     /// A relay of before a reason for drops was added left a file with one less.
     @Test func aFileWithFewerReasonsIsRead() throws {
         let latest = try #require(DropReason.allCases.last)

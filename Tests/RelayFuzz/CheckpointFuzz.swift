@@ -53,13 +53,13 @@ enum CheckpointFuzz {
         writer.write(UInt64(length))
         writer.write(UInt64(0))
         for byte in content { writer.write(byte) }
-        while writer.bytes.count < length { writer.write(UInt8(0)) }
+        while writer.count < length { writer.write(UInt8(0)) }
         writer.overwrite(at: CheckpointFormat.sessionCountOffset, UInt64(sessions))
         writer.overwrite(at: CheckpointFormat.sessionCountOffset + 8, 0)
         // As many reasons for drops as the length was made for, and what is behind their number.
         let place = CheckpointFormat.headerBytes + CheckpointFormat.reasonCountOffset
         let behind = (4..<8).reduce(UInt64(0)) {
-            $0 | UInt64(writer.bytes[place + $1]) << UInt64(8 * $1)
+            $0 | UInt64(writer.memory[place + $1]) << UInt64(8 * $1)
         }
         writer.overwrite(at: place, UInt64(DropReason.allCases.count) | behind)
         writer.overwrite(

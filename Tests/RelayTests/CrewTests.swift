@@ -137,12 +137,11 @@ struct CrewTests {
         open(pairs, at: relay)
         exchange(pairs, rounds: 5, at: relay)
         for _ in 0..<3 {
-            var bytes: [UInt8] = []
-            #expect(service.pause(encodingInto: &bytes))
+            #expect(service.pause())
             #expect(
                 service.totals?.forwarded.datagrams
                     == service.totals.map { $0.received.datagrams - 20 })
-            #expect(try StoredCheckpoint(bytes).sessionCount == 10)
+            #expect(try service.storedState().sessionCount == 10)
             // What comes now waits in the sockets.
             for (a, _) in pairs { a.send([5], to: relay) }
             service.resume()
@@ -162,10 +161,9 @@ struct CrewTests {
         let pairs = try pairs(10)
         open(pairs, at: relay)
         exchange(pairs, rounds: 5, at: relay)
-        var bytes: [UInt8] = []
-        #expect(old.pause(encodingInto: &bytes))
+        #expect(old.pause())
         var start = RelayStart()
-        start.checkpoint = try StoredCheckpoint(bytes)
+        start.checkpoint = try old.storedState()
         start.origin = .handover
         start.startsPaused = true
         let copies = old.descriptors.map { fcntl($0, F_DUPFD_CLOEXEC, 3) }

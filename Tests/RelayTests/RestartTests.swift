@@ -81,6 +81,11 @@ struct RestartTests {
         let stored = try StoredCheckpoint(try #require(bytes))
         #expect(stored.sessionCount == 1 && stored.locals.first == IPAddress("127.0.0.1"))
         keeper.stop()
+        // Others can ask how it stands with the file.
+        let figures = try #require(service.stateFile)
+        #expect(try directory.read()?.count == figures.bytes)
+        #expect(figures.writeNanoseconds > 0)
+        #expect(figures.periodNanoseconds >= StateWriter.shortestRestNanoseconds)
         service.stop()
     }
 
@@ -90,9 +95,8 @@ struct RestartTests {
         let relay = service.socket.address
         open(a, b, at: relay)
         for round in 0..<3 as Range<UInt8> {
-            var bytes: [UInt8] = []
-            #expect(service.pause(encodingInto: &bytes))
-            #expect(try StoredCheckpoint(bytes).sessionCount == 1)
+            #expect(service.pause())
+            #expect(try service.storedState().sessionCount == 1)
             for number in 0..<20 as Range<UInt8> { a.send([round, number], to: relay) }
             #expect(b.receive(waits: false) == nil)
             service.resume()
@@ -106,11 +110,11 @@ struct RestartTests {
         let old = try service()
         let relay = old.socket.address
         open(a, b, at: relay)
-        var bytes: [UInt8] = []
-        #expect(old.pause(encodingInto: &bytes))
+        #expect(old.pause())
+        let stored = try old.storedState()
         for number in 0..<20 as Range<UInt8> { a.send([number], to: relay) }
         var start = RelayStart()
-        start.checkpoint = try StoredCheckpoint(bytes)
+        start.checkpoint = stored
         start.origin = .handover
         start.startsPaused = true
         start.socket = dup(old.descriptors[0])
@@ -133,22 +137,18 @@ struct RestartTests {
         let here = TransportAddress(ip: try #require(IPAddress("127.0.0.7")), port: port)
         open(a, b, at: here)
         first.stop()
-        var bytes: [UInt8] = []
-        #expect(first.encodeLastState(into: &bytes))
-        let second = try service(on: nil, port: Int(port), start(try StoredCheckpoint(bytes)))
+        let stored = try first.storedState()
+        let second = try service(on: nil, port: Int(port), start(stored))
         // B has not been heard by this relay, and yet is sent to from where it knows.
         a.send([9], to: here)
         #expect(b.receive()?.source == here)
         second.stop()
         // Nor does it matter that the relay was bound to one address before.
-        let third = try service(
-            on: "127.0.0.7", port: Int(port), start(try StoredCheckpoint(bytes)))
+        let third = try service(on: "127.0.0.7", port: Int(port), start(stored))
         a.send([9], to: here)
         #expect(b.receive()?.source == here)
         third.stop()
-        bytes = []
-        #expect(third.encodeLastState(into: &bytes))
-        let fourth = try service(on: nil, port: Int(port), start(try StoredCheckpoint(bytes)))
+        let fourth = try service(on: nil, port: Int(port), start(try third.storedState()))
         a.send([9], to: here)
         #expect(b.receive()?.source == here)
         fourth.stop()

@@ -21,6 +21,28 @@ struct StateDirectoryTests {
         #expect(entries(of: path) == ["lock", "sessions.state"])
     }
 
+    @Test func whereThereIsNothingToWriteTheFormerFileStays() throws {
+        let directory = try StateDirectory(path)
+        try directory.write([1, 2, 3])
+        #expect(try directory.write { _ in nil } == nil)
+        #expect(try directory.read() == [1, 2, 3])
+        #expect(entries(of: path) == ["lock", "sessions.state"])
+    }
+
+    @Test func aFileThatCannotBeWrittenToItsEndIsNone() throws {
+        let directory = try StateDirectory(path)
+        try directory.write([1, 2, 3])
+        let fault = SystemError(operation: "write", subject: "", errno: Errno(code: ENOSPC))
+        #expect(throws: fault) {
+            try directory.write { put throws(SystemError) in
+                try put([4], 0)
+                throw fault
+            }
+        }
+        #expect(try directory.read() == [1, 2, 3])
+        #expect(entries(of: path) == ["lock", "sessions.state"])
+    }
+
     @Test func onlyOneRelayHasIt() throws {
         let directory = try StateDirectory(path)
         #expect(throws: StateDirectoryError.inUse(path: path, process: "\(getpid())")) {
@@ -70,5 +92,19 @@ struct StateDirectoryTests {
         try directory.write([3])
         #expect(try directory.read() == [3])
         #expect(try FileDescriptor(opening: target, O_RDONLY).readAll("", limit: 9) == [])
+    }
+}
+
+extension StateDirectory {
+    /// Replaces the checkpoint by these bytes, in pieces, of which the first is put twice.
+    fileprivate func write(_ bytes: [UInt8]) throws {
+        let written = try write { put throws(SystemError) in
+            let half = bytes.count / 2
+            try put([UInt8](repeating: 0xee, count: half)[...], 0)
+            try put(bytes[half...], half)
+            try put(bytes[..<half], 0)
+            return bytes.count
+        }
+        #expect(written == bytes.count)
     }
 }

@@ -133,21 +133,34 @@ final class CheckpointExchange: Sendable {
         CheckpointExchange.post(to: gate.number)
     }
 
-    /// Encodes the checkpoint that is there; says no if there is none, or if `ifChanged` and
-    /// nothing has changed since the one before.
-    func encode(into bytes: inout [UInt8], ifChanged: Bool) -> Bool {
-        // A closure may not change what was passed by reference to somebody else's closure twice.
-        var encoded: [UInt8] = []
-        swap(&encoded, &bytes)
-        let isThere = box.withLock { box in
+    /// Whether something has changed in the checkpoint that is there since the one before.
+    var hasNews: Bool {
+        box.withLock { box in
             guard let checkpoint = box.checkpoint.take() else { return false }
-            let isWanted = box.isComplete && !(ifChanged && checkpoint.isUnchanged)
-            if isWanted { checkpoint.encode(into: &encoded, at: MonotonicClock.reading()) }
+            let hasNews = box.isComplete && !checkpoint.isUnchanged
             box.checkpoint = consume checkpoint
-            return isWanted
+            return hasNews
         }
-        swap(&encoded, &bytes)
-        return isThere
+    }
+
+    /// Encodes the checkpoint that is there, piece by piece, and returns how long it is in bytes;
+    /// nothing if there is none. The worker is not held up while the pieces are put somewhere.
+    func encode(
+        put: (_ piece: ArraySlice<UInt8>, _ offset: Int) throws(SystemError) -> Void
+    ) throws(SystemError) -> Int? {
+        try box.withLock { box throws(SystemError) in
+            guard box.isComplete, let checkpoint = box.checkpoint.take() else { return nil }
+            var failure: SystemError?
+            do throws(SystemError) {
+                try checkpoint.encode(at: MonotonicClock.reading(), put: put)
+            } catch {
+                failure = error
+            }
+            let length = checkpoint.encodedByteCount
+            box.checkpoint = consume checkpoint
+            if let failure { throw failure }
+            return length
+        }
     }
 
     private static func wait(

@@ -102,14 +102,17 @@ struct Heir: ~Copyable {
         return .late
     }
 
-    /// Gives it the state; says no if that is not possible.
-    func give(_ bytes: [UInt8]) -> Bool {
+    /// Gives it a paused relay's state; returns what kept it from that.
+    func giveState(of service: RelayService) -> Fault? {
         do throws(SystemError) {
-            try state.write(bytes, "state")
+            let length = try service.encodeState { piece, offset throws(SystemError) in
+                try state.write(piece, at: offset, "state")
+            }
+            guard length != nil else { return .noState }
         } catch {
-            return false
+            return .ended
         }
-        return channel.send(.state)
+        return channel.send(.state) ? nil : .ended
     }
 
     /// Lets it receive; says no if it is not there any more.

@@ -81,17 +81,31 @@ public final class StateDirectory: Sendable {
         }
     }
 
-    /// Replaces the checkpoint. A reader finds the old one or the new one, whatever happens to this
-    /// process meanwhile (Documentation/decisions/0011-state-file.md says why there is no fsync).
-    func write(_ bytes: [UInt8]) throws(SystemError) {
+    /// Replaces the checkpoint by what `fill` puts, piece by piece, each with where it belongs,
+    /// unless it returns nothing; returns what that does. A reader finds the old one or the new
+    /// one, whatever happens to this process meanwhile (Documentation/decisions/0011-state-file.md
+    /// says why there is no fsync).
+    func write(
+        _ fill: (
+            _ put: (ArraySlice<UInt8>, _ offset: Int) throws(SystemError) -> Void
+        ) throws(SystemError) -> Int?
+    ) throws(SystemError) -> Int? {
         let new = statePath + ".new"
         do throws(SystemError) {
             let file = try FileDescriptor(
                 opening: new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW)
             // It may have been there before, for others to read.
             try systemCall("chmod", new) { Int(fchmod(file.number, 0o600)) }
-            try file.write(bytes, new)
-            try StateDirectory.rename(new, statePath)
+            let result = try fill { piece, offset throws(SystemError) in
+                try file.write(piece, at: offset, new)
+            }
+            if result != nil {
+                try StateDirectory.rename(new, statePath)
+            } else {
+                // Sound: a string is a C string for the duration of a call.
+                _ = unsafe unlink(new)
+            }
+            return result
         } catch {
             // Sound: as above. What is left of it may be what fills the disk.
             _ = unsafe unlink(new)

@@ -9,15 +9,10 @@ internal import Synchronization
 /// The worker only copies its tables, in turns; encoding and writing are this thread's. A disk that
 /// is full or slow holds up nothing but the next checkpoint.
 public final class StateKeeper: Companion {
-    private struct Work {
-        /// Reused each time.
-        var bytes: [UInt8] = []
-        var writer = StateWriter()
-    }
 
     private let service: RelayService
     private let directory: StateDirectory
-    private let work = Mutex(Work())
+    private let writer = Mutex(StateWriter())
     private let running = Mutex<Running?>(nil)
 
     private struct Running {
@@ -57,7 +52,7 @@ public final class StateKeeper: Companion {
     /// Begins to write, at once and then again and again.
     public func start() throws(SystemError) {
         let end = try Ending()
-        work.withLock { $0.writer.startAnew() }
+        writer.withLock { $0.startAnew() }
         let thread = try SystemThread(name: "relay-state") { [self] in
             while end.wait(nanoseconds: write()) {}
         }
@@ -73,30 +68,25 @@ public final class StateKeeper: Companion {
 
     /// Writes down what the relay ended with. To be called once it has.
     public func writeLast() throws(SystemError) {
-        try work.withLock { work throws(SystemError) in
-            guard service.encodeLastState(into: &work.bytes) else { return }
-            try directory.write(work.bytes)
-        }
+        _ = try writeFile()
     }
 
     /// Writes if there is anything new; returns how many nanoseconds to rest then.
     private func write() -> UInt64 {
-        work.withLock { work in
-            var bytes: [UInt8] = []
-            swap(&bytes, &work.bytes)
-            defer { swap(&bytes, &work.bytes) }
-            let rest = work.writer.write(
-                clock: MonotonicClock.now, report: { service.note($0) }
-            ) { ifChanged throws(SystemError) in
-                guard let isNew = service.encodeState(into: &bytes, ifChanged: ifChanged) else {
-                    return .unavailable
-                }
-                guard isNew else { return .unchanged }
-                try directory.write(bytes)
-                return .written(bytes: bytes.count)
+        writer.withLock { writer in
+            let rest = writer.write(clock: MonotonicClock.now, report: { service.note($0) }) {
+                ifChanged throws(SystemError) in
+                guard let hasNews = service.takeState() else { return .unavailable }
+                guard hasNews || !ifChanged else { return .unchanged }
+                return try writeFile().map { .written(bytes: $0) } ?? .unavailable
             }
-            service.noteStateFile(work.writer.figures)
+            service.noteStateFile(writer.figures)
             return rest
         }
+    }
+
+    /// Returns how long the file is; nothing if there is nothing to write.
+    private func writeFile() throws(SystemError) -> Int? {
+        try directory.write { put throws(SystemError) in try service.encodeState(put: put) }
     }
 }

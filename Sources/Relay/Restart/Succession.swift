@@ -69,12 +69,9 @@ public final class Succession: Sendable {
             for: .prepared, nanoseconds: Succession.preparationNanoseconds, meanwhile: meanwhile)
         if let fault = prepared { return .failed(reason: heir.bury(after: fault)) }
         companions.stop()
-        var bytes: [UInt8] = []
-        let isPaused = service.pause(encodingInto: &bytes)
-        var fault: Heir.Fault? = isPaused ? nil : .noState
-        if fault == nil, !heir.give(bytes) { fault = .ended }
+        var fault: Heir.Fault? = service.pause() ? nil : .noState
         fault =
-            fault
+            fault ?? heir.giveState(of: service)
             ?? heir.wait(
                 for: .ready, nanoseconds: Succession.takeoverNanoseconds, meanwhile: { true })
         if fault == nil, !heir.letGo() { fault = .ended }

@@ -35,60 +35,11 @@ enum CheckpointFormat {
         + 5 * 8 + 1 + 1 + 2 + 4 + 5 * 8 + 2 * 8 + 2 * 5 + 1 + 8 + 2 + 1 + 4  // sight
         + 2 * peerBytes
 
-    /// A sum of 64 bits that shows damage. Each step maps the sum so far one to one, so that no
-    /// change within eight bytes goes unseen; it is no protection against intent.
+    /// The checksum of a whole file, of which `bytes` from `start` on are summed up.
     static func checksum(_ bytes: [UInt8], from start: Int) -> UInt64 {
-        var sum = UInt64(truncatingIfNeeded: bytes.count)
-        var reader = CheckpointReader(bytes, at: start)
-        while reader.position < bytes.count {
-            sum = (sum ^ reader.read(as: UInt64.self)) &* 0x9e37_79b9_7f4a_7c15
-            sum ^= sum >> 32
-        }
-        return sum
-    }
-}
-
-extension RelayCheckpoint {
-    /// Writes the checkpoint into `bytes`, whose memory is used again.
-    public func encode(into bytes: inout [UInt8], at reading: ClockReading) {
-        var writer = CheckpointWriter(reusing: bytes)
-        bytes = []
-        writer.reserve(
-            CheckpointFormat.headerBytes + CheckpointFormat.totalsBytes()
-                + localCount * CheckpointFormat.ipBytes
-                + sessionCount * CheckpointFormat.sessionBytes)
-        writeHeader(to: &writer, at: reading)
-        counters.write(to: &writer)
-        rebinds.write(to: &writer)
-        handshakeRoundTrips.write(to: &writer)
-        sessionLives.write(to: &writer)
-        for number in 0..<localCount { writer.write(locals[number]) }
-        for number in 0..<sessionCount { sessions[number].write(to: &writer) }
-        writer.overwrite(
-            at: CheckpointFormat.lengthOffset, UInt64(truncatingIfNeeded: writer.bytes.count))
-        writer.overwrite(
-            at: CheckpointFormat.checksumOffset,
-            CheckpointFormat.checksum(writer.bytes, from: CheckpointFormat.contentOffset))
-        bytes = writer.bytes
-    }
-
-    private func writeHeader(to writer: inout CheckpointWriter, at reading: ClockReading) {
-        writer.write(CheckpointFormat.magic)
-        writer.write(CheckpointFormat.version)
-        writer.write(UInt32(CheckpointFormat.sessionBytes))
-        writer.write(UInt64(0))
-        writer.write(UInt64(0))
-        writer.write(reading.boot.high)
-        writer.write(reading.boot.low)
-        writer.write(takenAt)
-        let age = reading.now.nanoseconds(since: takenAt)
-        writer.write(reading.unixNanoseconds > age ? reading.unixNanoseconds - age : 0)
-        writer.write(listeningSince)
-        writer.write(secret.0)
-        writer.write(secret.1)
-        cookies.write(to: &writer)
-        writer.write(UInt64(sessionCount))
-        writer.write(UInt64(localCount))
+        var sum = CheckpointSum(byteCount: bytes.count)
+        sum.add(bytes, min(start, bytes.count)..<bytes.count)
+        return sum.value
     }
 }
 

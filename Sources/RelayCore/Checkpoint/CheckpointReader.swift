@@ -13,14 +13,20 @@ struct CheckpointReader {
     }
 
     @inline(__always)
-    mutating func read<Number: FixedWidthInteger & UnsignedInteger>(
+    mutating func read<Number: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(
         as type: Number.Type = Number.self
     ) -> Number {
+        let begin = position
+        position += MemoryLayout<Number>.size
+        return position <= bytes.count ? bytes.number(at: begin) : readBeyondEnd(from: begin)
+    }
+
+    private func readBeyondEnd<Number: FixedWidthInteger & UnsignedInteger>(
+        from begin: Int
+    ) -> Number {
         var number: UInt64 = 0
-        for index in 0..<MemoryLayout<Number>.size {
-            let byte = position < bytes.count ? bytes[position] : 0
-            number |= UInt64(byte) << UInt64(8 * index)
-            position += 1
+        for place in begin..<max(begin, bytes.count) {
+            number |= UInt64(bytes[place]) << UInt64(8 * (place - begin))
         }
         return Number(truncatingIfNeeded: number)
     }

@@ -1,24 +1,26 @@
 /// Writes numbers one after the other, the lowest byte first, whatever machine this is.
 struct CheckpointWriter {
-    private(set) var bytes: [UInt8]
+    /// Of which the first `count` bytes were written.
+    private(set) var memory: [UInt8]
+    /// How many bytes were written.
+    private(set) var count = 0
 
-    /// Writes into memory that was used before.
-    init(reusing bytes: consuming [UInt8] = []) {
-        self.bytes = bytes
-        self.bytes.removeAll(keepingCapacity: true)
+    /// Begins with memory for so many bytes, which grows.
+    init(capacity: Int = 4_096) {
+        memory = [UInt8](repeating: 0, count: capacity)
     }
 
-    mutating func reserve(_ count: Int) {
-        bytes.reserveCapacity(count)
-    }
+    /// What was written.
+    var bytes: [UInt8] { Array(memory[..<count]) }
 
     @inline(__always)
-    mutating func write<Number: FixedWidthInteger & UnsignedInteger>(_ number: Number) {
-        var rest = number
-        for _ in 0..<MemoryLayout<Number>.size {
-            bytes.append(UInt8(truncatingIfNeeded: rest))
-            rest = Number(truncatingIfNeeded: UInt64(rest) >> 8)
-        }
+    mutating func write<Number: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(
+        _ number: Number
+    ) {
+        let end = count + MemoryLayout<Number>.size
+        if end > memory.count { memory += [UInt8](repeating: 0, count: memory.count + 8) }
+        memory.setNumber(number, at: count)
+        count = end
     }
 
     mutating func write(_ flag: Bool) { write(flag ? UInt8(1) : 0) }
@@ -42,8 +44,13 @@ struct CheckpointWriter {
 
     /// Writes a number over one that was written before.
     mutating func overwrite(at offset: Int, _ number: UInt64) {
-        for index in 0..<8 {
-            bytes[offset + index] = UInt8(truncatingIfNeeded: number >> UInt64(8 * index))
-        }
+        precondition(offset + 8 <= count)
+        memory.setNumber(number, at: offset)
+    }
+
+    /// Forgets what was written first, so that the rest is at the beginning.
+    mutating func removeFirst(_ removed: Int) {
+        for index in removed..<count { memory[index - removed] = memory[index] }
+        count -= removed
     }
 }
