@@ -27,7 +27,7 @@ extension RelayEngine {
             ? now : clock.translate(Instant(nanoseconds: stored.listeningSince), lead: 0)
         var restoration = readable.restoration
         restoration.ageNanoseconds = age
-        open(readable.images, from: origin, at: now, local: local)
+        open(readable, from: origin, at: now, local: local)
         restoration.sessions = sessions.liveCount + sessions.count(.quarantined)
         log.record(
             .sessionsRestored(count: restoration.sessions, ageNanoseconds: age), at: now)
@@ -54,31 +54,32 @@ extension RelayEngine {
 
     /// Opens the sessions, which come with the latest first.
     private mutating func open(
-        _ images: [SessionImage], from origin: Restoration.Origin, at now: Instant,
+        _ readable: RestorableSessions, from origin: Restoration.Origin, at now: Instant,
         local: (LocalAddress) -> LocalAddress
     ) {
         // Quarantined ones first: every session begins among those that count against the limit.
         // The one evicted first comes first in the table's list, too.
-        for image in images.reversed() where image.record.place == .quarantined {
-            open(image, from: origin, at: now, local: local)
+        for entry in readable.entries.reversed() where entry.place == .quarantined {
+            _ = open(readable.image(of: entry), from: origin, at: now, local: local)
         }
-        var waiting: [SessionImage] = []
-        for image in images where image.record.place != .quarantined {
-            open(image, from: origin, at: now, local: local)
-            if image.record.place == .waiting { waiting.append(image) }
+        var waiting: [(session: Int, refreshedAt: Instant)] = []
+        for entry in readable.entries where entry.place != .quarantined {
+            let session = open(readable.image(of: entry), from: origin, at: now, local: local)
+            if entry.place == .waiting { waiting.append((session, entry.refreshedAt)) }
         }
         waiting.sort { $0.refreshedAt < $1.refreshedAt }
-        for image in waiting {
-            // To the end, one by one: the one unheard for longest is then the first.
-            if let session = sessions.find(image.record.id) { sessions.move(session, to: .waiting) }
+        // To the end, one by one: the one unheard for longest is then the first.
+        for session in waiting { sessions.move(session.session, to: .waiting) }
+        for entry in readable.entries where entry.hasFormer {
+            restoreFormerAddresses(readable.image(of: entry))
         }
-        restoreFormerAddresses(images)
     }
 
+    /// Opens a session and returns its number.
     private mutating func open(
         _ image: SessionImage, from origin: Restoration.Origin, at now: Instant,
         local: (LocalAddress) -> LocalAddress
-    ) {
+    ) -> Int {
         let session = sessions.open(image.record.id, at: image.record.openedAt)
         if image.record.place != .waiting { sessions.move(session, to: image.record.place) }
         sessions.records[session].isThrottled = image.record.isThrottled
@@ -94,6 +95,7 @@ extension RelayEngine {
         }
         countWaiting(session, by: 1)
         updateOpenness(of: session)
+        return session
     }
 
     private mutating func restore(
@@ -117,17 +119,15 @@ extension RelayEngine {
     }
 
     /// Remembers again where peers were before, unless somebody else is there now.
-    private mutating func restoreFormerAddresses(_ images: [SessionImage]) {
-        for image in images {
-            for side in Side.allCases {
-                guard let record = image[side].record, record.former != .none,
-                    record.former.port != 0, let session = sessions.find(image.record.id),
-                    forwarder.peer(at: record.former) == nil, !isFormer(record.former)
-                else { continue }
-                let peer = PeerNumber(session: session, side: side)
-                peers[peer.index].former = record.former
-                formerAddresses.insert(peer.index, hash: hash(record.former))
-            }
+    private mutating func restoreFormerAddresses(_ image: SessionImage) {
+        for side in Side.allCases {
+            guard let record = image[side].record, record.former != .none,
+                record.former.port != 0, let session = sessions.find(image.record.id),
+                forwarder.peer(at: record.former) == nil, !isFormer(record.former)
+            else { continue }
+            let peer = PeerNumber(session: session, side: side)
+            peers[peer.index].former = record.former
+            formerAddresses.insert(peer.index, hash: hash(record.former))
         }
     }
 }

@@ -23,13 +23,34 @@ public struct Restoration: Equatable, Sendable {
     public init() {}
 }
 
-/// The sessions of a checkpoint that a relay can go on with, in the order of the file.
+/// The sessions of a checkpoint that a relay can go on with, those heard of last first.
 ///
-/// What stands later was copied later: of two sessions with one id, or one address, the later one
-/// is as it was at the end. The earlier one had ended, or that peer had left it.
+/// What stands later in the file was copied later: of two sessions with one id, or one address, the
+/// later one is as it was at the end. The earlier one had ended, or that peer had left it.
+///
+/// Only what decides is kept of each, 24 bytes of some 1,100: a session is read again when it is
+/// its turn.
 struct RestorableSessions {
-    private(set) var images: [SessionImage] = []
+    /// What is known of one.
+    struct Entry: BitwiseCopyable {
+        /// Where it stands in the file.
+        let number: UInt32
+        let place: SessionPlace
+        /// Whether a peer of it was somewhere else before.
+        let hasFormer: Bool
+        /// Peers that are another session's by now.
+        let leaving: (a: Bool, b: Bool)
+        /// What decides which sessions are kept: when it was heard of, or evicted, last.
+        let age: Instant
+        /// When one of its peers registered last.
+        let refreshedAt: Instant
+    }
+
+    private(set) var entries: [Entry] = []
     private(set) var restoration = Restoration()
+    private let stored: StoredCheckpoint
+    private let limit: RateLimit
+    private let clock: ClockShift
 
     /// Reads a checkpoint's sessions for a relay with this configuration. `isRefused` tells which
     /// addresses it never sends to, `hash` is the hash of its tables.
@@ -37,52 +58,67 @@ struct RestorableSessions {
         _ stored: StoredCheckpoint, _ configuration: RelayConfiguration, hash: KeyedHash,
         clock: ClockShift, at now: Instant, isRefused: (TransportAddress) -> Bool
     ) {
+        self.stored = stored
+        self.clock = clock
+        limit = configuration.unvalidatedLimit
         var known = KnownKeys(sessionLimit: stored.sessionCount, hash: hash)
         for number in (0..<stored.sessionCount).reversed() {
-            var reader = CheckpointReader(
-                stored.bytes,
-                at: stored.sessionsOffset + number * CheckpointFormat.sessionBytes, clock: clock)
-            guard var image = SessionImage(from: &reader, under: configuration.unvalidatedLimit),
-                image.isConsistent(isRefused: isRefused), known.insert(image.record.id)
+            guard var image = read(number), image.isConsistent(isRefused: isRefused),
+                known.insert(image.record.id)
             else {
                 restoration.unusable += 1
                 continue
             }
-            known.leaveKnown(&image)
+            let leaving = known.leaveKnown(&image)
             if image.hasNobody {
                 restoration.unusable += 1
             } else if image.isExpired(under: configuration, at: now) {
                 restoration.expired += 1
             } else {
-                images.append(image)
+                entries.append(
+                    Entry(
+                        number: UInt32(number), place: image.record.place,
+                        hasFormer: image.hasFormer, leaving: leaving, age: image.age,
+                        refreshedAt: image.refreshedAt))
             }
         }
         keepLatest(configuration)
     }
 
+    /// One of the sessions.
+    func image(of entry: Entry) -> SessionImage {
+        guard var image = read(Int(entry.number)) else {
+            preconditionFailure("what could be read once can be read again")
+        }
+        if entry.leaving.a { image.leave(.a) }
+        if entry.leaving.b { image.leave(.b) }
+        return image
+    }
+
+    private func read(_ number: Int) -> SessionImage? {
+        var reader = CheckpointReader(
+            stored.bytes, at: stored.sessionsOffset + number * CheckpointFormat.sessionBytes,
+            clock: clock)
+        return SessionImage(from: &reader, under: limit)
+    }
+
     /// Keeps no more than the limits allow, those that were heard of most recently; among equals
     /// those that stand later.
     private mutating func keepLatest(_ configuration: RelayConfiguration) {
-        // Sorting is stable in effect: the position decides among equals.
-        let order = images.indices.sorted { left, right in
-            let (a, b) = (images[left].age, images[right].age)
-            return a == b ? left < right : a > b
-        }
+        let count = entries.count
+        // The place in the file decides among equals.
+        entries.sort { $0.age == $1.age ? $0.number > $1.number : $0.age > $1.age }
         var live = 0
         var quarantined = 0
-        var kept: [SessionImage] = []
-        for index in order {
-            if images[index].record.place == .quarantined {
+        entries.removeAll { entry in
+            if entry.place == .quarantined {
                 quarantined += 1
-                if quarantined > SessionTable.quarantineLimit { continue }
-            } else {
-                live += 1
-                if live > configuration.sessionLimit { continue }
+                return quarantined > SessionTable.quarantineLimit
             }
-            kept.append(images[index])
+            live += 1
+            return live > configuration.sessionLimit
         }
-        restoration.surplus = images.count - kept.count
-        images = kept
+        restoration.surplus = count - entries.count
     }
 }
 
@@ -123,11 +159,17 @@ private struct KnownKeys: ~Copyable {
         return true
     }
 
-    /// Takes those peers out of a session whose addresses are another's by now, as when they leave.
-    mutating func leaveKnown(_ image: inout SessionImage) {
-        for side in Side.allCases where image[side].isBound {
-            if !insert(image[side].entry.address) { image.leave(side) }
-        }
+    /// Takes those peers out of a session whose addresses are another's by now, as when they leave;
+    /// returns which these are.
+    mutating func leaveKnown(_ image: inout SessionImage) -> (a: Bool, b: Bool) {
+        let a = leaveIfKnown(.a, &image)
+        return (a, leaveIfKnown(.b, &image))
+    }
+
+    private mutating func leaveIfKnown(_ side: Side, _ image: inout SessionImage) -> Bool {
+        guard image[side].isBound, !insert(image[side].entry.address) else { return false }
+        image.leave(side)
+        return true
     }
 }
 
@@ -141,8 +183,12 @@ extension SessionImage {
     /// Whether there is no peer left to go on with.
     var hasNobody: Bool { boundCount == 0 && record.place != .quarantined }
     /// When one of its peers registered last.
-    var refreshedAt: Instant {
+    fileprivate var refreshedAt: Instant {
         max(a.record?.refreshedAt ?? .origin, b.record?.refreshedAt ?? .origin)
+    }
+    /// Whether one of its peers was somewhere else before.
+    fileprivate var hasFormer: Bool {
+        Side.allCases.contains { self[$0].record.map { $0.former != .none } ?? false }
     }
     /// What decides which sessions are kept: when it was heard of, or evicted, last.
     fileprivate var age: Instant { record.place == .quarantined ? record.evictedAt : lastSign }
