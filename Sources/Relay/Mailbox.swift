@@ -220,6 +220,19 @@ final class Mailbox: Sendable {
     /// The relay's totals of at most a second ago; nothing if they cannot be read.
     var totals: RelayTotals? { withLetters { $0.totals } }
 
+    /// How many sessions there were at most a second ago, evicted ones included.
+    var sessionCount: Int {
+        let totals = totals ?? RelayTotals()
+        return totals.waitingSessions + totals.pairedSessions + totals.quarantinedSessions
+    }
+
+    /// How many sessions there may be by the time that somebody has looked at all of them: an
+    /// eighth more than there were a second ago, and a thousand for the first ones.
+    var expectedSessions: Int {
+        let sessions = sessionCount
+        return sessions + sessions / 8 + 1_000
+    }
+
     /// Leaves a command for the worker; says whether there was room.
     func submit(_ command: RelayCommand) -> Bool {
         let isTaken = withLetters { letters in
@@ -250,7 +263,7 @@ final class Mailbox: Sendable {
 
     /// Asks the worker for a picture.
     func requestPicture() {
-        picture.request()
+        picture.request(sessionCount: expectedSessions)
         hasWork.store(true, ordering: .relaxed)
     }
 
@@ -261,6 +274,8 @@ final class Mailbox: Sendable {
 
     /// Asks the worker to fill a picture, of which there is one at a time.
     func requestPicture(into snapshot: consuming sending RelaySnapshot) {
+        var snapshot = snapshot
+        snapshot.prepare(sessionCount: expectedSessions)
         otherPicture.request(into: snapshot)
         hasWork.store(true, ordering: .relaxed)
     }

@@ -49,9 +49,14 @@ struct PictureSlot: ~Copyable, Sendable {
     /// Whether there may be something to fill.
     var mayBeWanted: Bool { state.withLockIfAvailable { $0.isWanted } ?? true }
 
-    /// Wants the picture that is in the slot filled.
-    func request() {
-        state.withLock { $0.isWanted = true }
+    /// Wants the picture that is in the slot filled, with some so many sessions.
+    func request(sessionCount: Int) {
+        state.withLock { state in
+            // While it is being filled its memory is not to be touched by anybody else.
+            guard !state.isWanted else { return }
+            state.snapshot?.prepare(sessionCount: sessionCount)
+            state.isWanted = true
+        }
     }
 
     /// Hands over a picture to be filled.

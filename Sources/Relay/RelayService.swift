@@ -238,6 +238,7 @@ public final class RelayService: Sendable {
     /// changed since the last one, and nothing if there is none to be had. To be called by one
     /// thread at a time.
     func takeState() -> Bool? {
+        exchange.prepare(sessionCount: mailbox.expectedSessions)
         exchange.want(pausing: false)
         thread.interrupt()
         guard exchange.wait(pausing: false, milliseconds: checkpointMilliseconds)
@@ -257,6 +258,7 @@ public final class RelayService: Sendable {
     /// to be had in time. What comes waits in the socket until `resume`, or for somebody else.
     func pause() -> Bool {
         exchange.keep(sessionLimit: configuration.sessionLimit)
+        exchange.prepare(sessionCount: mailbox.expectedSessions)
         exchange.want(pausing: true)
         thread.interrupt()
         return exchange.wait(pausing: true, milliseconds: checkpointMilliseconds)

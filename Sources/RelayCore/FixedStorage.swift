@@ -37,6 +37,21 @@ public struct FixedStorage<Element: BitwiseCopyable>: ~Copyable {
         return unsafe memory.bindMemory(to: Element.self, capacity: count)
     }
 
+    /// Has the system back the elements of `range` with real memory, which it does when a page is
+    /// touched first. Whatever was in them is gone.
+    mutating func touch(_ range: Range<Int>) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count)
+        guard !range.isEmpty else { return }
+        let bytes = range.count * MemoryLayout<Element>.stride
+        // Sound: all of these bytes are within bounds, and any bytes are an element that nobody
+        // may read before it is written.
+        let start = unsafe UnsafeMutableRawPointer(base + range.lowerBound)
+        for offset in stride(from: 0, to: bytes, by: 4_096) {
+            unsafe start.storeBytes(of: 0, toByteOffset: offset, as: UInt8.self)
+        }
+        unsafe start.storeBytes(of: 0, toByteOffset: bytes - 1, as: UInt8.self)
+    }
+
     deinit {
         unsafe base.deallocate()
     }

@@ -198,6 +198,19 @@ public struct RelaySnapshot: ~Copyable, Sendable {
     private var drops = FixedStorage<DropRecord>(
         count: DropReason.allCases.count, repeating: DropRecord())
     fileprivate var position = 0
+    /// Of so many rows the memory was prepared.
+    private var preparedCount = 0
+
+    /// Has the memory of so many sessions' rows ready, for who fills them: the first touch of a
+    /// page, of which a turn fills 118, takes the system longer than all that is written there. To
+    /// be called by whoever has the picture made.
+    public mutating func prepare(sessionCount count: Int) {
+        let begin = max(preparedCount, sessionCount)
+        let end = min(count, sessions.count)
+        guard position == 0, begin < end else { return }
+        sessions.touch(begin..<end)
+        preparedCount = end
+    }
 
     /// The memory that a picture takes when it is full, in bytes.
     public static func byteCount(sessionLimit: Int) -> Int {
@@ -205,7 +218,8 @@ public struct RelaySnapshot: ~Copyable, Sendable {
             + eventLimit * MemoryLayout<RecordedEvent>.stride
     }
 
-    /// Makes room for a relay with this limit of sessions, touched as far as it is used.
+    /// Makes room for a relay with this limit of sessions, touched as far as it is used or
+    /// prepared.
     public init(sessionLimit: Int) {
         // Sound: both are read only below their counts, which grow as they are written.
         unsafe sessions = FixedStorage(

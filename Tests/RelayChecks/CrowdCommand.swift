@@ -35,6 +35,8 @@ struct CrowdCommand {
         print("memory: \((residentBytes() - before) / sessions) resident bytes for each session")
         var snapshot = RelaySnapshot(sessionLimit: sessions + 64)
         for number in 1...2 {
+            // As who wants a picture does, on another thread.
+            snapshot.prepare(sessionCount: sessions)
             var turns: [UInt64] = []
             var isDone = false
             while !isDone { turns.append(time { isDone = work.fill(&snapshot) }) }

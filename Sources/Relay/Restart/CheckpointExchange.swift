@@ -114,6 +114,12 @@ final class CheckpointExchange: Sendable {
         }
     }
 
+    /// Has the memory of a checkpoint of so many sessions ready, so that the worker need not wait
+    /// for it.
+    func prepare(sessionCount: Int) {
+        box.withLock { $0.checkpoint?.prepare(sessionCount: sessionCount) }
+    }
+
     /// Wants a checkpoint, or with `pausing` that the worker stops with one; `wait` tells when.
     func want(pausing: Bool) {
         CheckpointExchange.drain(pausing ? paused.number : done.number)

@@ -51,6 +51,17 @@ public struct RelayCheckpoint: ~Copyable, Sendable {
         count: localLimit, repeating: IPAddress.unspecified)
     fileprivate var position = 0
     fileprivate var mark: ChangeMark?
+    /// Of so many sessions the memory was prepared.
+    private var preparedCount = 0
+
+    /// Has the memory of so many sessions ready, for who fills it, as `RelaySnapshot.prepare` does.
+    public mutating func prepare(sessionCount count: Int) {
+        let begin = max(preparedCount, sessionCount)
+        let end = min(count, sessions.count)
+        guard position == 0, begin < end else { return }
+        sessions.touch(begin..<end)
+        preparedCount = end
+    }
 
     /// Forgets what is half done: the next checkpoint is of one moment, or begins there.
     public mutating func startAnew() {
@@ -74,7 +85,8 @@ public struct RelayCheckpoint: ~Copyable, Sendable {
         SessionTable.recordCount(limit: sessionLimit) * MemoryLayout<SessionImage>.stride
     }
 
-    /// Makes room for a relay with this limit of sessions, touched as far as it is used.
+    /// Makes room for a relay with this limit of sessions, touched as far as it is used or
+    /// prepared.
     public init(sessionLimit: Int) {
         // Sound: a session is read only below the count, which grows as they are written.
         unsafe sessions = FixedStorage(
