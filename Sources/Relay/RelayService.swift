@@ -197,6 +197,9 @@ public final class RelayService: Sendable {
     /// thread that crashed keeps them from being read.
     public var totals: RelayTotals? { mailbox.totals }
 
+    /// How many sessions there were at most a second ago, evicted ones included; exact in a pause.
+    var sessionCount: Int { mailbox.sessionCount }
+
     /// Leaves a command for the relay, which takes it within 100 ms; its effect is an event. Says
     /// whether there was room for it: 1,024 may wait.
     public func submit(_ command: RelayCommand) -> Bool {

@@ -1,3 +1,4 @@
+import RelayCore
 import Testing
 
 @testable import Relay
@@ -19,6 +20,13 @@ struct InheritanceTests {
     @Test func noDescriptorHasTwoOwners() {
         for (own, other) in [("socket=5", "socket=7"), ("6,9", "6,6"), ("lock=4", "lock=11")] {
             #expect(Inheritance.Legacy(whole.replacing(own, with: other)) == nil, "\(other)")
+        }
+    }
+
+    @Test func whoHasMoreToTakeUpHasMoreTime() {
+        for (sessions, seconds) in [(0, 5), (10_000, 5), (100_000, 6), (1_000_000, 15)] {
+            let time = Succession.takeoverNanoseconds(sessions: sessions)
+            #expect(time / Nanoseconds.perSecond == UInt64(seconds), "\(sessions)")
         }
     }
 

@@ -32,9 +32,12 @@ public final class Succession: Sendable {
     /// How long the new program may take to read its arguments and make its tables: this one
     /// forwards meanwhile.
     static let preparationNanoseconds = 10 * Nanoseconds.perSecond
-    /// How long it may take to take up the state: nobody forwards meanwhile, and QUIC connections
-    /// begin to time out after 10 s of that.
-    static let takeoverNanoseconds = 5 * Nanoseconds.perSecond
+    /// How long it may take to take up the state of so many sessions: nobody forwards meanwhile,
+    /// and QUIC connections begin to time out after 10 s of that. A session takes 3 µs, so that a
+    /// relay that gets 10 µs for each and has not taken it up by then will not.
+    static func takeoverNanoseconds(sessions: Int) -> UInt64 {
+        5 * Nanoseconds.perSecond + 10 * Nanoseconds.perMicrosecond * UInt64(sessions)
+    }
 
     /// Prepares to hand over a service with all that belongs to it.
     public init(
@@ -73,7 +76,9 @@ public final class Succession: Sendable {
         fault =
             fault ?? heir.giveState(of: service)
             ?? heir.wait(
-                for: .ready, nanoseconds: Succession.takeoverNanoseconds, meanwhile: { true })
+                for: .ready,
+                nanoseconds: Succession.takeoverNanoseconds(sessions: service.sessionCount),
+                meanwhile: { true })
         if fault == nil, !heir.letGo() { fault = .ended }
         guard let fault else {
             willEnd(heir.process)
