@@ -304,6 +304,14 @@ int clinux_ignore_but_interrupt(int number) {
     return sigaction(number, &action, NULL);
 }
 
+bool clinux_hold_signal(int number, bool hold) {
+    sigset_t set, before;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, &before);
+    return sigismember(&before, number) == 1;
+}
+
 int clinux_open_route_changes(void) {
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
     if (fd < 0) {

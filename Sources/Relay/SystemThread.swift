@@ -24,6 +24,10 @@ final class SystemThread: Sendable {
         try systemCall("sigaction for", name) {
             Int(clinux_ignore_but_interrupt(SystemThread.interruption))
         }
+        // Nobody interrupts a thread that is not quite there yet, or not any more: it would run a
+        // handler without all that it has while it runs.
+        let isHeld = clinux_hold_signal(SystemThread.interruption, true)
+        defer { _ = clinux_hold_signal(SystemThread.interruption, isHeld) }
         var handle = pthread_t()
         // Sound: the body is retained here and released by the thread, once each; a thread that was
         // not started leaves it to us.
@@ -36,7 +40,9 @@ final class SystemThread: Sendable {
                 unsafe clinux_name_thread(body.name)
                 clinux_sleep_exactly()
                 let signalStack = unsafe clinux_add_signal_stack()
+                _ = clinux_hold_signal(SystemThread.interruption, false)
                 body.run()
+                _ = clinux_hold_signal(SystemThread.interruption, true)
                 unsafe clinux_remove_signal_stack(signalStack)
                 return nil
             }, body.toOpaque())

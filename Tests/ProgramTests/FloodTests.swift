@@ -129,8 +129,9 @@ struct FloodTests {
         #expect(summary.number("dropped") == 1_000_000)
         #expect(summary.number("sessions_waiting") == 0)
         #expect(summary.number("sessions_paired") == 1)
-        // On a slow machine it lasts long enough for the pair, which is not QUIC, to be diagnosed.
-        let events = lines.map(\.event).filter { $0 != "session_diagnosed" }
+        // On a slow machine it lasts long enough for the pair, which is not QUIC, to be diagnosed,
+        // and with a sanitizer for the relay to sum up.
+        let events = lines.map(\.event).filter { !["session_diagnosed", "summary"].contains($0) }
         #expect(events == ["session_opened", "session_paired", "stopped"])
     }
 }

@@ -7,6 +7,7 @@
 #define CLINUX_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -151,6 +152,10 @@ const char *clinux_signal_name(int number);
 
 /* Makes `number` interrupt system calls of the thread that gets it, and do nothing else. */
 int clinux_ignore_but_interrupt(int number);
+
+/* Lets a signal wait that comes to this thread and to those that it starts from now on, or no longer;
+ * returns whether it did so before. */
+bool clinux_hold_signal(int number, bool hold);
 
 /* Unix sockets for streams, unix(7): non-blocking and closed on exec. The address of a path is laid
  * out here; one that is too long fails with ENAMETOOLONG. */
