@@ -25,6 +25,7 @@ RELAY := .build/release/quic-relay
 CHECKS := .build/release/relay-checks
 PYTHON := .build/python/bin/python
 BENCHES := .build/bench/load .build/bench/loop .build/bench/hop
+CROWD := .build/bench/crowd .build/bench/pulse
 
 # Linked with the archives of the folder instead of with shared libraries.
 STATIC := .build/static/release/quic-relay
@@ -44,7 +45,7 @@ $(1) --generate-completion-script zsh > .build/docs/_quic-relay
 $(1) --generate-completion-script fish > .build/docs/quic-relay.fish
 endef
 
-.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench cost soak sanitize fuzz admission lint clean
+.PHONY: help run demo build docs static install uninstall deb debcheck test unit simulate allocations counts python e2e interop bench million cost soak sanitize fuzz admission lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -130,6 +131,10 @@ interop: build $(PYTHON) ## All QUIC programs through all NATs, half an hour, an
 bench: build checks $(BENCHES) ## Measure the relay beside others: make bench ARGS="--list"
 	@.ci/install-packages python3 iproute2 ethtool
 	PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/bench.py $(ARGS)
+
+million: build $(CROWD) ## Measure a relay with a million sessions: make million ARGS="--sessions 100000"
+	@.ci/install-packages python3 tmux
+	PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/million.py $(ARGS)
 
 cost: build ## Measure what the dashboard costs, ten minutes: make cost ARGS="--only 50"
 	$(SWIFT) build -c release --product relay-demo
