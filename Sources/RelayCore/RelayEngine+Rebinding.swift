@@ -40,7 +40,7 @@ extension RelayEngine {
         if let reason = reasonToIgnore(arrival.source) { return .drop(reason) }
         let former = formerPeer(at: arrival.source, at: now)
         if let former {
-            peers[former.index].formerHeardAt = now
+            noteFormerHeard(former, at: now)
             if isLate(former, at: now) {
                 return forwardPayload(portion, from: former, into: &plan, at: now)
             }
@@ -64,7 +64,7 @@ extension RelayEngine {
             isRepeated: byID.map { hasProof($0.peer, arrival.source, at: now) } ?? false)
         switch decision {
         case .ignore:
-            guard let former, !peers[former.index].isFormerRejected else {
+            guard let former, !moves(of: former).isFormerRejected else {
                 return .drop(.unknownSource)
             }
             return forwardPayload(portion, from: former, into: &plan, at: now)
@@ -86,7 +86,7 @@ extension RelayEngine {
 
     /// Whether a peer left its former address so recently that datagrams may still be under way.
     private func isLate(_ peer: PeerNumber, at now: Instant) -> Bool {
-        now.nanoseconds(since: peers[peer.index].reboundAt) <= RelayEngine.lateArrivalNanoseconds
+        now.nanoseconds(since: moves(of: peer).reboundAt) <= RelayEngine.lateArrivalNanoseconds
     }
 
     // MARK: Candidates
@@ -153,14 +153,14 @@ extension RelayEngine {
     private func standing(
         of peer: PeerNumber, towards address: TransportAddress, at now: Instant
     ) -> RebindStanding {
-        let record = peers[peer.index]
-        let hasMoved = isRemembered(record, at: now)
-        if hasMoved && !record.isFormerRejected {
-            if record.former == address { return .returning }
-            let late = record.formerHeardAt.nanoseconds(since: record.reboundAt)
+        let moves = moves(of: peer)
+        let hasMoved = moves.isHomeOpen(at: now)
+        if hasMoved && !moves.isFormerRejected {
+            if moves.former == address { return .returning }
+            let late = moves.formerHeardAt.nanoseconds(since: moves.reboundAt)
             if late > RebindRules.quietNanoseconds { return .doubtful }
         }
-        if now < record.contestedUntil { return .contested }
+        if now < moves.contestedUntil { return .contested }
         return hasMoved ? .moved : .settled
     }
 
@@ -237,10 +237,11 @@ extension RelayEngine {
         let silence = gap(of: peer, before: arrival.source, at: now)
         var record = peers[peer.index]
         record.validation = record.validation.elsewhere
+        var moves = moves(of: peer)
         // Of several moves in a row the address before the first is the one to go back to: else
         // somebody who hops from port to port would make it forgotten.
-        let isHomeKept = isRemembered(record, at: now) && !record.isFormerRejected
-        let isReverted = isHomeKept && record.former == arrival.source
+        let isHomeKept = moves.isHomeOpen(at: now) && !moves.isFormerRejected
+        let isReverted = isHomeKept && moves.former == arrival.source
         // A peer that waits alone takes its half-open session to its new source.
         countWaiting(peer.session, by: -1)
         unbind(peer)
@@ -248,6 +249,7 @@ extension RelayEngine {
         countWaiting(peer.session, by: 1)
         forwarder.keepHistory(of: peer, from: old)
         record.source = peers[peer.index].source
+        record.moves = .none
         if evidence.isRegistration {
             record.registeredAt = now
             record.refreshedAt = now
@@ -260,19 +262,19 @@ extension RelayEngine {
         // What went to the old address shows nothing about the new one.
         record.wasForwardedTo = record.wasForwardedTo && record.validation != .none
         if evidence.isRegistration || isReverted || !isHomeKept {
-            record.former = old.address
-            record.reboundAt = now
-            record.formerHeardAt = .origin
+            moves.former = old.address
+            moves.reboundAt = now
+            moves.formerHeardAt = .origin
             // A peer that registered at both addresses has two sockets; else one was a stranger's.
-            record.isFormerRejected =
-                isReverted && evidence == .connectionID && !record.reboundBy.isRegistration
-            record.reboundBy = evidence
+            moves.isFormerRejected =
+                isReverted && evidence == .connectionID && !moves.reboundBy.isRegistration
+            moves.reboundBy = evidence
         }
-        if record.isFormerRejected {
-            record.contestedUntil = now.advanced(byNanoseconds: RelayEngine.contestNanoseconds)
+        if moves.isFormerRejected {
+            moves.contestedUntil = now.advanced(byNanoseconds: RelayEngine.contestNanoseconds)
         }
         peers[peer.index] = record
-        formerAddresses.insert(peer.index, hash: hash(record.former))
+        remember(moves, of: peer)
         updateOpenness(of: peer.session)
         sights[peer.session].spin.forgetPath(of: peer.side)
         sessions.records[peer.session].rebinds &+= 1
@@ -282,48 +284,5 @@ extension RelayEngine {
                 id(peer.session), peer.side, from: old.address, to: arrival.source,
                 evidence: evidence, isReverted: isReverted, silenceNanoseconds: silence),
             at: now)
-    }
-
-    // MARK: Former addresses
-
-    /// The peer that had this address before its last rebind, not long ago.
-    func formerPeer(at address: TransportAddress, at now: Instant) -> PeerNumber? {
-        guard let peer = formerPeer(at: address) else { return nil }
-        return isRemembered(peers[peer.index], at: now) ? peer : nil
-    }
-
-    /// Whether a peer moved so lately that it may go back.
-    private func isRemembered(_ record: PeerRecord, at now: Instant) -> Bool {
-        record.former != .none
-            && now.nanoseconds(since: record.reboundAt) <= RelayEngine.formerAddressNanoseconds
-    }
-
-    /// The peer that had this address before its last rebind.
-    private func formerPeer(at address: TransportAddress) -> PeerNumber? {
-        guard formerAddresses.count > 0 else { return nil }
-        var probe = formerAddresses.probe(hash(address))
-        while let number = formerAddresses.next(&probe) {
-            if peers[number].former == address { return PeerNumber(rawValue: UInt32(number)) }
-        }
-        return nil
-    }
-
-    /// Whether this is some peer's address from before its last rebind.
-    func isFormer(_ address: TransportAddress) -> Bool { formerPeer(at: address) != nil }
-
-    /// Whoever had this address before: what comes from it now is another's.
-    mutating func forgetFormerAddress(_ address: TransportAddress) {
-        if let former = formerPeer(at: address) { forgetFormerAddress(of: former) }
-    }
-
-    /// Forgets the address that a peer had before its last rebind.
-    mutating func forgetFormerAddress(of peer: PeerNumber) {
-        let former = peers[peer.index].former
-        guard former != .none else { return }
-        var hole = formerAddresses.remove(peer.index, hash: hash(former))
-        while let next = formerAddresses.occupant(behind: &hole) {
-            formerAddresses.close(&hole, hash: hash(peers[next].former))
-        }
-        peers[peer.index].former = .none
     }
 }

@@ -142,7 +142,8 @@ extension RelayEngine {
         return SlotOccupant(
             ip: address.ip, isKeyed: record.key != 0, lastHeard: lastSign(of: peer),
             registeredAt: record.registeredAt,
-            leftNewcomerAt: formerPeer(at: newcomer, at: now) == peer ? record.reboundAt : nil)
+            leftNewcomerAt: formerPeer(at: newcomer, at: now) == peer
+                ? moves(of: peer).reboundAt : nil)
     }
 
     /// Gives a dead peer's place to a newcomer, who must show anew that it receives.

@@ -9,8 +9,8 @@ struct PeerRecord: BitwiseCopyable {
     var lapsedValidation = Validation.none
     /// Whether anything was forwarded to this address yet.
     var wasForwardedTo = false
-    /// What made it leave the address before.
-    var reboundBy = RebindEvidence.registration
+    /// Whether the total had no room for something from it since the last pass over all sessions.
+    var isHeldBack = false
     /// Its own key if it registered by version 2, else 0.
     var key: UInt64 = 0
     /// When it registered first from the address that it registered from last, and when last.
@@ -18,17 +18,8 @@ struct PeerRecord: BitwiseCopyable {
     var refreshedAt: Instant
     /// What may still be forwarded to it while it is not validated.
     var allowance = TokenBucket()
-    /// The address it had before its last rebind, or before several in a row, and when it left it.
-    var former = TransportAddress.none
-    /// Whether the address before was found to be somebody else's.
-    var isFormerRejected = false
-    /// Whether the total had no room for something from it since the last pass over all sessions.
-    var isHeldBack = false
-    var reboundAt = Instant.origin
-    /// When something last came from the address before; `origin` if nothing did since the rebind.
-    var formerHeardAt = Instant.origin
-    /// Until when the peer is hard to move, as somebody who was not it tried to be.
-    var contestedUntil = Instant.origin
+    /// What is known of its moves, if it has moved.
+    var moves = PoolPlace.none
     /// Whether what it sends without long headers is QUIC.
     var recognition = Recognition()
     /// The rates of what comes from it.
@@ -65,6 +56,8 @@ public struct RelayEngine: ~Copyable {
     var peers: FixedStorage<PeerRecord>
     var sources: SourceTable
     var prefixes: PrefixTable
+    /// Where those peers were that have moved, and who was where.
+    var movePool: RecordPool<PeerMoves>
     var formerAddresses: HashIndex
     var sights: FixedStorage<SessionSight>
     var connectionIDs: ConnectionIDTable
@@ -92,6 +85,8 @@ public struct RelayEngine: ~Copyable {
     var registrations = TokenBucket()
     var sweep: Sweep
     var totals: TotalMeters
+    /// How often a pool had no place left.
+    public internal(set) var shortages = PoolShortages()
     /// How often peers changed their addresses.
     public internal(set) var rebinds = RebindTally()
     /// What the sessions' diagnoses were when the latest pass over all of them saw them.
@@ -127,6 +122,16 @@ public struct RelayEngine: ~Copyable {
         configuration: RelayConfiguration, logLevel: LogLevel = .info, secret: (UInt64, UInt64),
         at now: Instant
     ) {
+        self.init(
+            configuration: configuration, logLevel: logLevel, secret: secret, at: now,
+            pools: PoolLimits(sessionLimit: configuration.sessionLimit))
+    }
+
+    /// Makes one whose pools have so many places.
+    init(
+        configuration: RelayConfiguration, logLevel: LogLevel = .info, secret: (UInt64, UInt64),
+        at now: Instant, pools: PoolLimits
+    ) {
         let hash = KeyedHash(secret: secret)
         let recordCount = SessionTable.recordCount(limit: configuration.sessionLimit)
         let peerLimit = 2 * recordCount
@@ -139,7 +144,8 @@ public struct RelayEngine: ~Copyable {
         unsafe peers = FixedStorage(uninitializedCount: peerLimit)
         sources = SourceTable(peerLimit: peerLimit, hash: hash)
         prefixes = PrefixTable(peerLimit: peerLimit, hash: hash)
-        formerAddresses = HashIndex(limit: peerLimit)
+        movePool = RecordPool(limit: pools.peers)
+        formerAddresses = HashIndex(limit: pools.peers)
         // Sound: a session's sight is written when the session is opened.
         unsafe sights = FixedStorage(uninitializedCount: recordCount)
         connectionIDs = ConnectionIDTable(peerLimit: peerLimit, hash: hash)
@@ -228,7 +234,7 @@ public struct RelayEngine: ~Copyable {
 
     /// Frees a place.
     mutating func unbind(_ peer: PeerNumber) {
-        forgetFormerAddress(of: peer)
+        forgetMoves(of: peer)
         countPlace(of: peer, by: -1, at: Int(peers[peer.index].source))
         forwarder.unbind(peer)
         noteChange(of: peer.session)

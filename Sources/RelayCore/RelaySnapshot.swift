@@ -156,6 +156,8 @@ public struct RelayTotals: BitwiseCopyable, Sendable {
     public var handshakeRoundTrips = Histogram.roundTrips
     /// How long sessions lived that have ended, in seconds.
     public var sessionLives = Histogram.lives
+    /// How often the pools had no place left.
+    public var shortages = PoolShortages()
     /// Accounts of ended sessions that nobody took in time.
     public var lostAccounts: UInt64 = 0
     /// Whether the system was found not to segment trains after all.
@@ -291,6 +293,7 @@ extension RelayEngine {
         result.endings = endings
         result.handshakeRoundTrips = handshakeRoundTrips
         result.sessionLives = sessionLives
+        result.shortages = shortages
         result.lostAccounts = accounts.lost
         result.isOffloadDisabled = isOffloadDisabled
         result.recordedEvents = log.latest

@@ -27,14 +27,16 @@ extension RelayEngine {
     public static func tables(sessionLimit: Int) -> [TableSize] {
         let recordCount = SessionTable.recordCount(limit: sessionLimit)
         let peerLimit = 2 * recordCount
+        let pools = PoolLimits(sessionLimit: sessionLimit)
         return SessionTable.tables(limit: sessionLimit)
             + [TableSize("sessions: sights", MemoryLayout<SessionSight>.stride, count: recordCount)]
             + Forwarder.tables(peerLimit: peerLimit)
             + [
                 TableSize("peers: records", MemoryLayout<PeerRecord>.stride, count: peerLimit),
+                RecordPool<PeerMoves>.table("peers: pool of moves", limit: pools.peers),
                 TableSize(
                     "peers: index of former addresses",
-                    byteCount: HashIndex.byteCount(limit: peerLimit)),
+                    byteCount: HashIndex.byteCount(limit: pools.peers)),
             ]
             + ConnectionIDTable.tables(peerLimit: peerLimit)
             + SourceTable.tables(peerLimit: peerLimit) + PrefixTable.tables(peerLimit: peerLimit)

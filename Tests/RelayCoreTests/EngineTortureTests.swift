@@ -22,19 +22,21 @@ struct Torture: ~Copyable {
     var relay: TestRelay
     var step = 0
 
-    init(seed: UInt64, round: Int) throws(SettingError) {
+    init(seed: UInt64, round: Int, pools: PoolLimits? = nil) throws(SettingError) {
         self.seed = seed
         random = SplitMix64(seed: seed &* 1_000 &+ UInt64(round))
+        let configuration = try RelayConfiguration(
+            sessionLimit: 1 + random.below(10), sessionTimeoutSeconds: 1 + random.below(30),
+            peerGraceSeconds: 1 + random.below(12), halfOpenLimitPerSource: 1 + random.below(4),
+            registrationRatePerSource: [1, 1_000][random.below(2)],
+            unvalidatedAllowanceBytes: [1_472, 16_384][random.below(2)],
+            ackRatePerSource: [1, 1_000][random.below(2)],
+            rebindSilenceSeconds: 1 + random.below(3),
+            rebindPolicy: RebindPolicy.allCases[[0, 0, 0, 1, 2][random.below(5)]],
+            isStrict: random.oneIn(3))
         relay = TestRelay(
-            try RelayConfiguration(
-                sessionLimit: 1 + random.below(10), sessionTimeoutSeconds: 1 + random.below(30),
-                peerGraceSeconds: 1 + random.below(12), halfOpenLimitPerSource: 1 + random.below(4),
-                registrationRatePerSource: [1, 1_000][random.below(2)],
-                unvalidatedAllowanceBytes: [1_472, 16_384][random.below(2)],
-                ackRatePerSource: [1, 1_000][random.below(2)],
-                rebindSilenceSeconds: 1 + random.below(3),
-                rebindPolicy: RebindPolicy.allCases[[0, 0, 0, 1, 2][random.below(5)]],
-                isStrict: random.oneIn(3)))
+            configuration,
+            pools: pools ?? PoolLimits(sessionLimit: configuration.sessionLimit))
     }
 
     /// Takes one random step; false when something is broken, which has been recorded then.

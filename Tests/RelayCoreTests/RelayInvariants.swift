@@ -8,6 +8,7 @@ extension RelayEngine {
         var waiting: [Int: Int] = [:]
         var held = HeldSessions()
         var formerAddressCount = 0
+        var placeCount = 0
         for session in 0..<sessions.used {
             if let broken = brokenSession(session) { return broken }
             if let source = waitingSource(of: session) { waiting[source, default: 0] += 1 }
@@ -22,7 +23,8 @@ extension RelayEngine {
                 if sources.record(of: address.ip) != Int(peers[peer.index].source) {
                     return "\(address) counts for another source"
                 }
-                formerAddressCount += peers[peer.index].former == .none ? 0 : 1
+                formerAddressCount += moves(of: peer).former == .none ? 0 : 1
+                placeCount += peers[peer.index].moves == .none ? 0 : 1
             }
         }
         if let broken = brokenPlaces(held) { return broken }
@@ -32,6 +34,7 @@ extension RelayEngine {
             let expected = waiting[source] ?? 0
             if counted != expected { return "\(ip): \(counted) waiting, not \(expected)" }
         }
+        if movePool.count != placeCount { return "places in the pool of moves are lost" }
         return formerAddresses.count == formerAddressCount ? nil : "former addresses are lost"
     }
 

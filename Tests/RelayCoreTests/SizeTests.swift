@@ -7,7 +7,8 @@ struct SizeTests {
     @Test func recordsAreAsLargeAsTheirCommentsSay() {
         #expect(MemoryLayout<ForwardingEntry>.stride == 64)
         #expect(MemoryLayout<PeerSight>.stride == 64)
-        #expect(MemoryLayout<PeerRecord>.stride == 144)
+        #expect(MemoryLayout<PeerRecord>.stride == 96)
+        #expect(MemoryLayout<PeerMoves>.stride == 48)
         #expect(MemoryLayout<SessionRecord>.stride == 80)
         #expect(MemoryLayout<SourceRecord>.stride == 56)
         #expect(MemoryLayout<PrefixRecord>.stride == 12)

@@ -48,6 +48,12 @@ struct TestRelay: ~Copyable {
         engine = RelayEngine(configuration: configuration, secret: (11, 13), at: now)
     }
 
+    /// Makes one whose pools have so few places.
+    init(_ configuration: RelayConfiguration, pools: PoolLimits) {
+        engine = RelayEngine(
+            configuration: configuration, secret: (11, 13), at: now, pools: pools)
+    }
+
     /// Goes on with an engine.
     init(_ engine: consuming RelayEngine, at now: Instant) {
         self.engine = engine

@@ -105,6 +105,7 @@ struct MetricsTextTests {
         expect("quic_relay_session_diagnoses", "diagnosis", DiagnosisKind.allCases.map(\.name))
         expect("quic_relay_sessions_ended_total", "reason", SessionEnding.allCases.map(\.name))
         expect("quic_relay_rebinds_total", "evidence", RebindEvidence.allCases.map(\.name))
+        expect("quic_relay_pool_shortages_total", "pool", PoolKind.allCases.map(\.name))
     }
 
     @Test func whatIsNotKnownIsNoNumberAndWhatHasNoLimitIsInfinite() {

@@ -11,7 +11,7 @@ struct StyleTests {
         "Sources/RelayCore/ConnectionIDTable.swift",
         "Sources/RelayCore/Forwarder.swift", "Sources/RelayCore/ReceiveBatch.swift",
         "Sources/RelayCore/RelayEngine.swift", "Sources/RelayCore/RelaySnapshot.swift",
-        "Sources/RelayCore/PrefixTable.swift",
+        "Sources/RelayCore/PrefixTable.swift", "Sources/RelayCore/RecordPool.swift",
         "Sources/RelayCore/SessionTable.swift", "Sources/RelayCore/SourceTable.swift",
         "Sources/RelayCore/TransmitPlan.swift",
         "Sources/RelayCore/Workers/ForwarderReplica.swift",

@@ -142,6 +142,15 @@ extension MetricFamily {
             "quic_relay_rebinds_reverted_total",
             "Peers that went back to the address before; rebinds_total has them, too."
         ) { $0.add($1.totals.rebinds.reverted) },
+        .counter(
+            "quic_relay_pool_shortages_total",
+            "Sessions or peers of which less is known, as a pool had no place left for them.",
+            label: "pool"
+        ) { text, sources in
+            for kind in PoolKind.allCases {
+                text.add(sources.totals.shortages[kind], "pool", kind.name)
+            }
+        },
     ]
 
     // MARK: Datagrams

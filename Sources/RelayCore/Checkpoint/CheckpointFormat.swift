@@ -90,7 +90,10 @@ extension PeerImage {
         writer.write(entry.lastHeard)
         writer.write(entry.forwarded)
         writer.write(entry.awaitedSince)
-        (record ?? PeerRecord.none).write(to: &writer)
+        let record = record ?? PeerRecord.none
+        record.write(to: &writer)
+        moves.write(to: &writer)
+        record.recognition.write(to: &writer)
         sight.write(to: &writer)
         sight.gaps.write(to: &writer)
         ids.write(to: &writer)
@@ -103,15 +106,21 @@ extension PeerImage {
         let forwarded = reader.readVolume()
         entry.awaitedSince = reader.readInstant()
         let record = PeerRecord(from: &reader, under: limit)
+        let moves = PeerMoves(from: &reader)
+        let recognition = Recognition(from: &reader)
         let sight = PeerSight(from: &reader)
         let gaps = PeerGaps(from: &reader)
         let ids = KnownIDs(from: &reader)
-        guard let forwarded, let sight, let ids, let record else { return nil }
+        guard let forwarded, let sight, let ids, var record, let moves, let recognition
+        else { return nil }
         entry.forwarded = forwarded
         self.sight = sight
         self.sight.gaps = gaps
         self.ids = ids
-        if isBound { self.record = record }
+        guard isBound else { return }
+        record.recognition = recognition
+        self.record = record
+        self.moves = moves
     }
 }
 
@@ -128,13 +137,6 @@ extension PeerRecord {
         writer.write(lapsedValidation.rawValue)
         writer.write(wasForwardedTo)
         allowance.write(to: &writer)
-        writer.write(former)
-        writer.write(reboundAt)
-        writer.write(reboundBy.rawValue)
-        writer.write(formerHeardAt)
-        writer.write(isFormerRejected)
-        writer.write(contestedUntil)
-        recognition.write(to: &writer)
     }
 
     init?(from reader: inout CheckpointReader, under limit: RateLimit) {
@@ -146,22 +148,33 @@ extension PeerRecord {
         let lapsedValidation = Validation(rawValue: reader.read())
         let wasForwardedTo = reader.readFlag()
         allowance = TokenBucket(from: &reader, under: limit)
+        guard let validation, let lapsedValidation, let wasForwardedTo else { return nil }
+        self.validation = validation
+        self.lapsedValidation = lapsedValidation
+        self.wasForwardedTo = wasForwardedTo
+    }
+}
+
+extension PeerMoves {
+    func write(to writer: inout CheckpointWriter) {
+        writer.write(former)
+        writer.write(reboundAt)
+        writer.write(reboundBy.rawValue)
+        writer.write(formerHeardAt)
+        writer.write(isFormerRejected)
+        writer.write(contestedUntil)
+    }
+
+    init?(from reader: inout CheckpointReader) {
         former = reader.readAddress()
         reboundAt = reader.readInstant()
         let reboundBy = RebindEvidence(rawValue: reader.read())
         formerHeardAt = reader.readInstant()
         let isFormerRejected = reader.readFlag()
         contestedUntil = reader.readInstant(lead: RelayEngine.contestNanoseconds)
-        let recognition = Recognition(from: &reader)
-        guard let validation, let lapsedValidation, let wasForwardedTo, let reboundBy,
-            let isFormerRejected, let recognition
-        else { return nil }
-        self.validation = validation
-        self.lapsedValidation = lapsedValidation
-        self.wasForwardedTo = wasForwardedTo
+        guard let reboundBy, let isFormerRejected else { return nil }
         self.reboundBy = reboundBy
         self.isFormerRejected = isFormerRejected
-        self.recognition = recognition
     }
 }
 

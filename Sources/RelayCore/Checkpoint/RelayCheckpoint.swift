@@ -3,6 +3,7 @@ struct PeerImage: BitwiseCopyable {
     var entry = ForwardingEntry()
     /// Nothing while the place is free.
     var record: PeerRecord?
+    var moves = PeerMoves()
     var sight = PeerSight()
     var ids = KnownIDs()
 
@@ -149,9 +150,13 @@ extension RelayEngine {
     }
 
     private func image(of peer: PeerNumber) -> PeerImage {
-        PeerImage(
-            entry: forwarder.entries[peer.index],
-            record: address(of: peer) == nil ? nil : peers[peer.index],
-            sight: forwarder.sights[peer.index], ids: connectionIDs.peers[peer.index])
+        var image = PeerImage(
+            entry: forwarder.entries[peer.index], sight: forwarder.sights[peer.index],
+            ids: connectionIDs.peers[peer.index])
+        if image.isBound {
+            image.record = peers[peer.index]
+            image.moves = moves(of: peer)
+        }
+        return image
     }
 }

@@ -112,33 +112,42 @@ extension RelayEngine {
                 peer, to: Arrival(source: entry.address, local: local(entry.local), length: 0),
                 at: now)
             peers[peer.index].takeUp(record, forwarded: entry.forwarded, at: now)
+            takeUp(image.moves, of: peer)
         }
         forwarder.restore(
             peer, forwarded: entry.forwarded, lastHeard: entry.lastHeard,
             awaitedSince: isAwaited ? now : entry.awaitedSince)
     }
 
+    /// Takes up what was known of a peer's moves, but for its former address.
+    private mutating func takeUp(_ moves: PeerMoves, of peer: PeerNumber) {
+        guard moves != PeerMoves() else { return }
+        // The sessions that were heard of last come first: who comes too late is not one of them.
+        guard !movePool.isFull else {
+            shortages.count(.moves)
+            return
+        }
+        var moves = moves
+        moves.former = .none
+        remember(moves, of: peer)
+    }
+
     /// Remembers again where peers were before, unless somebody else is there now.
     private mutating func restoreFormerAddresses(_ image: SessionImage) {
-        for side in Side.allCases {
-            guard let record = image[side].record, record.former != .none,
-                record.former.port != 0, let session = sessions.find(image.record.id),
-                forwarder.peer(at: record.former) == nil, !isFormer(record.former)
-            else { continue }
-            let peer = PeerNumber(session: session, side: side)
-            peers[peer.index].former = record.former
-            formerAddresses.insert(peer.index, hash: hash(record.former))
+        for side in Side.allCases where image[side].isBound {
+            guard let session = sessions.find(image.record.id) else { continue }
+            restoreFormerAddress(
+                image[side].moves.former, of: PeerNumber(session: session, side: side))
         }
     }
 }
 
 extension PeerRecord {
-    /// Takes up what was known of a peer that was just bound, but for its former address.
+    /// Takes up what was known of a peer that was just bound.
     fileprivate mutating func takeUp(_ record: PeerRecord, forwarded: Volume, at now: Instant) {
         let source = self.source
         self = record
         self.source = source
-        former = .none
         rates = TrafficMeter(at: now, total: forwarded)
     }
 }

@@ -188,7 +188,7 @@ extension SessionImage {
     }
     /// Whether one of its peers was somewhere else before.
     fileprivate var hasFormer: Bool {
-        Side.allCases.contains { self[$0].record.map { $0.former != .none } ?? false }
+        Side.allCases.contains { self[$0].isBound && self[$0].moves.former != .none }
     }
     /// What decides which sessions are kept: when it was heard of, or evicted, last.
     fileprivate var age: Instant { record.place == .quarantined ? record.evictedAt : lastSign }
@@ -211,6 +211,7 @@ extension SessionImage {
     fileprivate mutating func leave(_ side: Side) {
         self[side].entry.address = .none
         self[side].record = nil
+        self[side].moves = PeerMoves()
         sight = SessionSight()
         for side in Side.allCases {
             self[side].sight = PeerSight()

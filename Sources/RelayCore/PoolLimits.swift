@@ -1,0 +1,51 @@
+/// How many places the pools have.
+struct PoolLimits: BitwiseCopyable {
+    /// Places in a pool of which each session may need one.
+    var sessions: Int
+    /// Places in a pool of which each peer may need one.
+    var peers: Int
+
+    private static let unsharedSessions = 10_000
+    private static let sharers = 8
+}
+
+extension PoolLimits {
+    /// Up to 10,000 sessions each has its place, so that a relay of the usual size loses nothing.
+    /// Above that so many have one, and one in eight at the least.
+    init(sessionLimit: Int) {
+        let records = SessionTable.recordCount(limit: sessionLimit)
+        let unshared = SessionTable.recordCount(limit: PoolLimits.unsharedSessions)
+        sessions = min(records, max(unshared, records / PoolLimits.sharers))
+        peers = 2 * sessions
+    }
+}
+
+/// What is kept in pools.
+public enum PoolKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
+    /// Where peers were that have moved.
+    case moves
+
+    /// The stable name used in metrics.
+    public var name: String {
+        switch self {
+        case .moves: "moves"
+        }
+    }
+}
+
+/// How often each pool had no place left for who needed one.
+public struct PoolShortages: BitwiseCopyable, Sendable {
+    /// One place for each kind.
+    private var counts = InlineArray<4, UInt64>(repeating: 0)
+
+    /// Never.
+    public init() {}
+
+    /// All of them.
+    public var total: UInt64 { PoolKind.allCases.reduce(0) { $0 + self[$1] } }
+
+    /// How often one pool had none.
+    public subscript(kind: PoolKind) -> UInt64 { counts[Int(kind.rawValue)] }
+
+    mutating func count(_ kind: PoolKind) { counts[Int(kind.rawValue)] &+= 1 }
+}

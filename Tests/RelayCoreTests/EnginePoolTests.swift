@@ -1,0 +1,107 @@
+import TestSupport
+import Testing
+
+@testable import RelayCore
+
+/// What becomes of sessions and peers for which the pools have no place left.
+@Suite struct EnginePoolTests {
+    private let a = host(1)
+    private let b = host(2)
+    private let connection = SyntheticConnection(1)
+
+    private static func relay(pools: PoolLimits) throws -> TestRelay {
+        TestRelay(try RelayConfiguration(sessionLimit: 64), pools: pools)
+    }
+
+    /// In a process of its own, as what is wrong with a place traps.
+    @Test(arguments: [21, 22, 23, 24] as [UInt64])
+    func fewPlacesBreakNothing(seed: UInt64) async {
+        await #expect(processExitsWith: .success) { [seed] in
+            for round in 0..<12 {
+                let places = 1 + round % 3
+                var torture = try Torture(
+                    seed: seed, round: round, pools: PoolLimits(sessions: places, peers: places))
+                while torture.step < 2_500 {
+                    let isSound = torture.takeStep(draining: torture.step > 2_300)
+                    if !isSound || !torture.relay.engine.countsAgree() {
+                        Issue.record("seed \(seed), round \(round), step \(torture.step)")
+                        return
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: Moves
+
+    /// Sessions of which each one's client has moved, one 300 ms after the other.
+    private func moved(_ count: Int, pools: PoolLimits) throws -> TestRelay {
+        var relay = try Self.relay(pools: pools)
+        for number in 0..<count {
+            relay.establish(
+                session(number), SyntheticConnection(number), client: Self.home(number),
+                server: host(100 + number))
+        }
+        for number in 0..<count {
+            relay.wait(milliseconds: 300)
+            relay.send(SyntheticConnection(number).clientData(3), from: Self.away(number))
+            #expect(relay.address(session(number), .a) == Self.away(number))
+        }
+        return relay
+    }
+
+    private static func home(_ number: Int) -> TransportAddress { host(number) }
+    private static func away(_ number: Int) -> TransportAddress { host(200 + number) }
+
+    @Test func thePeerThatMovedLongestAgoIsForgotten() throws {
+        var relay = try moved(4, pools: PoolLimits(sessions: 1, peers: 3))
+        #expect(relay.engine.shortages[.moves] == 1)
+        // What comes from where it was is a stranger's by now, unless it has evidence.
+        #expect(relay.send([1, 2], from: Self.home(0)).isEmpty)
+        for number in 1..<4 {
+            let late = relay.send([1, 2], from: Self.home(number))
+            #expect(late == [forwarded([1, 2], to: host(100 + number))])
+        }
+        relay.checkInvariants()
+    }
+
+    /// Who is forgotten stays where it is, and moves as everybody does: make before break.
+    @Test func whoWasForgottenLosesNothing() throws {
+        var relay = try moved(4, pools: PoolLimits(sessions: 1, peers: 3))
+        let connection = SyntheticConnection(0)
+        #expect(relay.send([7], from: host(100)) == [forwarded([7], to: Self.away(0))])
+        let data = connection.clientData(4)
+        #expect(relay.send(data, from: Self.home(0)) == [forwarded(data, to: host(100))])
+        #expect(relay.send([8], from: host(100)) == [forwarded([8], to: Self.home(0))])
+        #expect(relay.address(session(0), .a) == Self.home(0))
+        #expect(relay.engine.shortages[.moves] == 2)
+    }
+
+    @Test func aPeerThatIsGoneFreesItsPlace() throws {
+        var relay = try moved(3, pools: PoolLimits(sessions: 1, peers: 3))
+        relay.apply(.evict(session(1)))
+        #expect(relay.engine.movePool.count == 3)
+        relay.wait(seconds: 121)
+        #expect(relay.count(.quarantined) == 0 && relay.engine.movePool.count == 2)
+        #expect(relay.engine.shortages[.moves] == 0)
+    }
+
+    @Test func whatFindsNoPlaceAtARestartIsThatOfWhoWasHeardLongestAgo() throws {
+        let relay = try moved(4, pools: PoolLimits(sessions: 4, peers: 8))
+        let bytes = relay.checkpoint()
+        let stored = try StoredCheckpoint(bytes)
+        let reading = relay.reading()
+        var engine = RelayEngine(
+            configuration: relay.engine.configuration, secret: stored.secret, at: reading.now,
+            pools: PoolLimits(sessions: 1, peers: 3))
+        let restoration = try engine.restore(
+            stored, from: .handover, at: reading, local: { $0 })
+        #expect(restoration.sessions == 4 && engine.shortages[.moves] == 1)
+        var later = TestRelay(engine, at: reading.now)
+        later.checkInvariants()
+        for number in 0..<4 {
+            let isKnown = !later.send([1, 2], from: Self.home(number)).isEmpty
+            #expect(isKnown == (number > 0))
+        }
+    }
+}
