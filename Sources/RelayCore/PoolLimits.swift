@@ -24,11 +24,14 @@ extension PoolLimits {
 public enum PoolKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     /// Where peers were that have moved.
     case moves
+    /// What observes the spin bits of connections.
+    case spins
 
     /// The stable name used in metrics.
     public var name: String {
         switch self {
         case .moves: "moves"
+        case .spins: "spins"
         }
     }
 }

@@ -276,7 +276,7 @@ extension RelayEngine {
         peers[peer.index] = record
         remember(moves, of: peer)
         updateOpenness(of: peer.session)
-        sights[peer.session].spin.forgetPath(of: peer.side)
+        forgetSpinPath(of: peer)
         sessions.records[peer.session].rebinds &+= 1
         rebinds.count(evidence, isReverted: isReverted)
         log.record(

@@ -82,8 +82,8 @@ extension RelayEngine {
             guard let next = walk.next(datagram, shortLength: length) else { break }
             packet = next
         }
-        if !packet.isLong {
-            sights[peer.session].spin.see(
+        if !packet.isLong, let place = spinPlace(of: peer.session) {
+            spinPool[place, of: peer.session].see(
                 packet.spin, from: peer.side, previouslyHeard: previouslyHeard,
                 datagrams: forwarder.entries[peer.index].forwarded.datagrams, at: now)
         }
@@ -154,6 +154,7 @@ extension RelayEngine {
         if sights[session].isOfRival(packet, from: peer.side, hash) {
             // Two clients, neither of which answers: what they repeat begins nothing.
         } else if !isOfPresentConnection(packet, from: peer) {
+            forgetSpin(of: session)
             sights[session].begin(
                 client: peer.side, version: packet.version, source: packet.source.tag(hash),
                 original: packet.destination.tag(hash), at: now)
@@ -229,14 +230,9 @@ extension RelayEngine {
             connectionIDs.forgetIDs(of: PeerNumber(session: session, side: client.other))
         }
         let sight = sights[session]
-        if let round = sight.handshakeMicrosecondsA {
-            sights[session].spin.noteHandshake(microseconds: round, of: .a)
-            handshakeRoundTrips.add(UInt64(round))
-        }
-        if let round = sight.handshakeMicrosecondsB {
-            sights[session].spin.noteHandshake(microseconds: round, of: .b)
-            handshakeRoundTrips.add(UInt64(round))
-        }
+        if let round = sight.handshakeMicrosecondsA { handshakeRoundTrips.add(UInt64(round)) }
+        if let round = sight.handshakeMicrosecondsB { handshakeRoundTrips.add(UInt64(round)) }
+        tellSpinObserver(of: session)
         log.record(
             .connectionEstablished(
                 id(session), client: sight.client, sight.version,
@@ -292,6 +288,7 @@ extension RelayEngine {
     /// Forgets what was seen of a session, whose peers are no longer the same.
     mutating func forgetSight(of session: Int) {
         let former = sights[session]
+        forgetSpin(of: session)
         sights[session] = SessionSight()
         // The session has had that, whoever its peers are.
         sights[session].worst = former.worst

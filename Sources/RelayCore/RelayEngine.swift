@@ -60,6 +60,7 @@ public struct RelayEngine: ~Copyable {
     var movePool: RecordPool<PeerMoves>
     var formerAddresses: HashIndex
     var sights: FixedStorage<SessionSight>
+    var spinPool: RecordPool<SpinObserver>
     var connectionIDs: ConnectionIDTable
     /// How long after a datagram whatever came before it to other workers may still be untold.
     package var figureDelayNanoseconds: UInt64 = 0
@@ -148,6 +149,7 @@ public struct RelayEngine: ~Copyable {
         formerAddresses = HashIndex(limit: pools.peers)
         // Sound: a session's sight is written when the session is opened.
         unsafe sights = FixedStorage(uninitializedCount: recordCount)
+        spinPool = RecordPool(limit: pools.sessions)
         connectionIDs = ConnectionIDTable(peerLimit: peerLimit, hash: hash)
         log = EventLog(hash: hash)
         cookies = CookieSecrets(RelayEngine.firstCookieSecret(secret), at: now)

@@ -308,9 +308,6 @@ extension RelayEngine {
         let record = sessions.records[session]
         let sight = sights[session]
         let a = PeerNumber(session: session, side: .a)
-        let heard = min(
-            forwarder.entries[a.index].forwarded.datagrams,
-            forwarder.entries[a.partner.index].forwarded.datagrams)
         return SessionSnapshot(
             id: record.id, place: record.place, isThrottled: record.isThrottled,
             isLimited: isLimited(session, at: now),
@@ -320,7 +317,7 @@ extension RelayEngine {
             diagnosis: facts(session).diagnosis(at: now), diagnosedAt: sight.diagnosedAt,
             client: sight.client, version: sight.isQUIC ? sight.version : nil,
             attempts: sight.attempts, timeline: sight.timeline,
-            spin: sight.isEstablished ? sight.spin.verdict(datagrams: heard) : .unknown)
+            spin: spinVerdict(of: session))
     }
 
     private func peerSnapshot(_ peer: PeerNumber) -> PeerSnapshot {
@@ -352,6 +349,6 @@ extension RelayEngine {
             lastGapAt: sight.gaps.lastAt, awaitedSince: forwarder.entries[peer.index].awaitedSince,
             handshakeRoundTripMicroseconds: peer.side == .a
                 ? session.handshakeMicrosecondsA : session.handshakeMicrosecondsB,
-            spinRoundTripMicroseconds: session.spin.roundTripMicroseconds(peer.side))
+            spinRoundTripMicroseconds: spinRoundTripMicroseconds(peer))
     }
 }

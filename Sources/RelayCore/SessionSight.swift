@@ -17,7 +17,7 @@ public struct HandshakeTimeline: BitwiseCopyable, Equatable, Sendable {
 
 /// What is known of the QUIC connection that a session carries; the latest one if it had several.
 ///
-/// 224 bytes a session.
+/// 136 bytes a session.
 struct SessionSight: BitwiseCopyable {
     // In such an order that there are no holes.
     var timeline = HandshakeTimeline()
@@ -52,9 +52,12 @@ struct SessionSight: BitwiseCopyable {
     var initialFlightAt = Instant.origin
     /// Since when the diagnosis holds.
     var diagnosedAt = Instant.origin
-    var spin = SpinObserver()
+    /// What observes the connection's spin bit, once there were datagrams with one.
+    var spin = PoolPlace.none
     /// The diagnoses that were reported, a bit for each.
     var reported: UInt16 = 0
+    /// Whether there was nothing left that could observe the spin bit from its first datagram on.
+    var isSpinMissed = false
     /// The largest number stands for none: an hour, which no handshake takes.
     private var roundTripA = UInt32.max
     private var roundTripB = UInt32.max
@@ -101,7 +104,7 @@ struct SessionSight: BitwiseCopyable {
         initialFlightAt = now
         handshakeMicrosecondsA = nil
         handshakeMicrosecondsB = nil
-        spin = SpinObserver()
+        isSpinMissed = false
     }
 
     /// Whether an Initial from the side that is not the client repeats one that had no answer.

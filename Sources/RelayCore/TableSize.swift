@@ -29,7 +29,11 @@ extension RelayEngine {
         let peerLimit = 2 * recordCount
         let pools = PoolLimits(sessionLimit: sessionLimit)
         return SessionTable.tables(limit: sessionLimit)
-            + [TableSize("sessions: sights", MemoryLayout<SessionSight>.stride, count: recordCount)]
+            + [
+                TableSize(
+                    "sessions: sights", MemoryLayout<SessionSight>.stride, count: recordCount),
+                RecordPool<SpinObserver>.table("sessions: pool of spins", limit: pools.sessions),
+            ]
             + Forwarder.tables(peerLimit: peerLimit)
             + [
                 TableSize("peers: records", MemoryLayout<PeerRecord>.stride, count: peerLimit),

@@ -32,6 +32,76 @@ import Testing
         }
     }
 
+    /// What is only shown may be lacking, what is forwarded must not depend on it.
+    @Test(arguments: [31, 32, 33, 34] as [UInt64])
+    func whatIsForwardedDoesNotDependOnPools(seed: UInt64) throws {
+        var random = SplitMix64(seed: seed)
+        // A session's moves have to be remembered in both.
+        let configuration = try RelayConfiguration(sessionLimit: 6, rebindSilenceSeconds: 1)
+        let whole = PoolLimits(sessionLimit: 6)
+        var relay = TestRelay(configuration, pools: whole)
+        var twin = TestRelay(configuration, pools: PoolLimits(sessions: 1, peers: whole.peers))
+        for step in 0..<6_000 {
+            let source = Torture.addresses[random.below(Torture.addresses.count)]
+            let bytes =
+                random.oneIn(8)
+                ? registrationLine(session(random.below(9))) : Torture.payload(&random)
+            let isAlike = relay.send(bytes, from: source) == twin.send(bytes, from: source)
+            if random.oneIn(100) {
+                let id = session(random.below(9))
+                relay.apply(.evict(id))
+                twin.apply(.evict(id))
+            }
+            let pause = random.oneIn(8) ? random.below(2_000) : random.below(30)
+            relay.wait(milliseconds: pause)
+            twin.wait(milliseconds: pause)
+            guard isAlike, relay.engine.counters.forwarded == twin.engine.counters.forwarded else {
+                Issue.record("seed \(seed), step \(step)")
+                return
+            }
+        }
+        #expect(relay.engine.rebinds == twin.engine.rebinds && relay.engine.rebinds.total > 50)
+        #expect(relay.engine.counters.forwarded.datagrams > 1_000)
+        #expect(relay.engine.shortages.total == 0)
+        #expect(twin.engine.shortages[.spins] > 0, "seed \(seed)")
+    }
+
+    // MARK: Spin bits
+
+    @Test func theNewestConnectionHasNoRoundTripUntilThereIsAPlace() throws {
+        var relay = try Self.relay(pools: PoolLimits(sessions: 1, peers: 2))
+        let ends = [(host(1), host(2)), (host(3), host(4))]
+        for (number, (client, server)) in ends.enumerated() {
+            relay.establish(
+                session(number), SyntheticConnection(number), client: client, server: server)
+        }
+        /// Lets a connection spin: the relay is 10 ms from either end.
+        func spin(_ number: Int, _ relay: inout TestRelay) {
+            let connection = SyntheticConnection(number)
+            for round in 0..<40 {
+                let spin = round % 2 == 0
+                for packet in 0..<10 {
+                    relay.send(connection.clientData(packet, spin: spin), from: ends[number].0)
+                    relay.send(
+                        connection.serverData(packet, spin: packet == 0 ? !spin : spin),
+                        from: ends[number].1)
+                    relay.wait(milliseconds: 2)
+                }
+            }
+        }
+        spin(0, &relay)
+        spin(1, &relay)
+        #expect(relay.row(session(0))?.spin == .spins)
+        #expect(relay.row(session(0))?.a.sight.spinRoundTripMicroseconds != nil)
+        #expect(relay.row(session(1))?.spin == .unknown)
+        #expect(relay.row(session(1))?.a.sight.spinRoundTripMicroseconds == nil)
+        #expect(relay.engine.shortages[.spins] == 1)
+        relay.apply(.evict(session(0)))
+        relay.wait(seconds: 121)
+        spin(1, &relay)
+        #expect(relay.row(session(1))?.spin == .spins)
+    }
+
     // MARK: Moves
 
     /// Sessions of which each one's client has moved, one 300 ms after the other.

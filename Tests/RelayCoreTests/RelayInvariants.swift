@@ -9,8 +9,10 @@ extension RelayEngine {
         var held = HeldSessions()
         var formerAddressCount = 0
         var placeCount = 0
+        var spinCount = 0
         for session in 0..<sessions.used {
             if let broken = brokenSession(session) { return broken }
+            spinCount += sights[session].spin == .none ? 0 : 1
             if let source = waitingSource(of: session) { waiting[source, default: 0] += 1 }
             let a = PeerNumber(session: session, side: .a)
             held.add([address(of: a)?.ip, address(of: a.partner)?.ip])
@@ -35,6 +37,7 @@ extension RelayEngine {
             if counted != expected { return "\(ip): \(counted) waiting, not \(expected)" }
         }
         if movePool.count != placeCount { return "places in the pool of moves are lost" }
+        if spinPool.count != spinCount { return "places in the pool of spins are lost" }
         return formerAddresses.count == formerAddressCount ? nil : "former addresses are lost"
     }
 

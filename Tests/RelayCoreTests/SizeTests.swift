@@ -12,7 +12,7 @@ struct SizeTests {
         #expect(MemoryLayout<SessionRecord>.stride == 80)
         #expect(MemoryLayout<SourceRecord>.stride == 56)
         #expect(MemoryLayout<PrefixRecord>.stride == 12)
-        #expect(MemoryLayout<SessionSight>.stride == 224)
+        #expect(MemoryLayout<SessionSight>.stride == 136)
         #expect(MemoryLayout<SessionSnapshot>.stride == 472)
         #expect(MemoryLayout<SessionAccount>.stride == 496)
         #expect(MemoryLayout<RecordedEvent>.stride == 104)

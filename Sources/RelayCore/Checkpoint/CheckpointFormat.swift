@@ -254,7 +254,5 @@ extension SessionSight {
         handshakeMicrosecondsB = isKnownB ? b : nil
         self.diagnosis = diagnosis
         self.worst = worst
-        if isEstablished, isKnownA { spin.noteHandshake(microseconds: a, of: .a) }
-        if isEstablished, isKnownB { spin.noteHandshake(microseconds: b, of: .b) }
     }
 }
