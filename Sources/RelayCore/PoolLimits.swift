@@ -26,12 +26,15 @@ public enum PoolKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case moves
     /// What observes the spin bits of connections.
     case spins
+    /// What was dropped in sessions for several reasons.
+    case drops
 
     /// The stable name used in metrics.
     public var name: String {
         switch self {
         case .moves: "moves"
         case .spins: "spins"
+        case .drops: "drops"
         }
     }
 }

@@ -92,9 +92,9 @@ extension RelayEngine {
         let second = now.nanoseconds / Nanoseconds.perSecond
         sessions.records[peer.session].limitedSecond = UInt32(clamping: second)
         if tally.total > 0 { peers[peer.index].isHeldBack = true }
-        sessions.records[peer.session].drops.add(Int(tally.session), .sessionRate)
-        sessions.records[peer.session].drops.add(Int(tally.throttled), .throttled)
-        sessions.records[peer.session].drops.add(Int(tally.total), .totalRate)
+        countDrops(Int(tally.session), .sessionRate, in: peer.session)
+        countDrops(Int(tally.throttled), .throttled, in: peer.session)
+        countDrops(Int(tally.total), .totalRate, in: peer.session)
     }
 
     /// Whether a rate has held back datagrams of a session within the last two seconds or so.

@@ -86,7 +86,7 @@ extension RelayEngine {
         let count = Int(run.unsentDatagrams)
         forwarder.unforward(datagrams: count, bytes: Int(run.unsentBytes), to: run.peer)
         takeBackPending(count, of: run.peer.partner)
-        sessions.records[run.peer.session].drops.add(count, run.unsentReason)
+        countDrops(count, run.unsentReason, in: run.peer.session)
     }
 
     /// Accounts for datagrams that the system dropped because the receive buffer was full.
@@ -195,7 +195,7 @@ extension RelayEngine {
             forwarder.forward(portion, from: peer, into: &plan, at: now)
             return .forward
         }
-        sessions.records[peer.session].drops.add(1, reason)
+        countDrops(1, reason, in: peer.session)
         return .drop(reason)
     }
 

@@ -53,6 +53,7 @@ public struct RelayEngine: ~Copyable {
 
     var forwarder: Forwarder
     var sessions: SessionTable
+    var dropPool: RecordPool<SessionDropTally>
     var peers: FixedStorage<PeerRecord>
     var sources: SourceTable
     var prefixes: PrefixTable
@@ -141,6 +142,7 @@ public struct RelayEngine: ~Copyable {
         self.hash = hash
         forwarder = Forwarder(peerLimit: peerLimit, hash: hash)
         sessions = SessionTable(limit: configuration.sessionLimit, hash: hash)
+        dropPool = RecordPool(limit: pools.sessions)
         // Sound: a peer's record is written when the peer is bound, and read only while it is.
         unsafe peers = FixedStorage(uninitializedCount: peerLimit)
         sources = SourceTable(peerLimit: peerLimit, hash: hash)
@@ -270,6 +272,7 @@ public struct RelayEngine: ~Copyable {
             if address(of: peer) != nil { unbind(peer) }
         }
         forgetSight(of: session)
+        forgetDrops(of: session)
         sessions.close(session)
     }
 

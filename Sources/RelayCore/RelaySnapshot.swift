@@ -313,7 +313,7 @@ extension RelayEngine {
             isLimited: isLimited(session, at: now),
             openedAt: record.openedAt, a: peerSnapshot(a),
             b: peerSnapshot(a.partner), rebinds: record.rebinds,
-            drops: record.drops,
+            drops: drops(of: session),
             diagnosis: facts(session).diagnosis(at: now), diagnosedAt: sight.diagnosedAt,
             client: sight.client, version: sight.isQUIC ? sight.version : nil,
             attempts: sight.attempts, timeline: sight.timeline,

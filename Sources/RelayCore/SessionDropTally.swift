@@ -109,7 +109,8 @@ extension SessionDropTally {
 }
 
 extension UInt32 {
-    fileprivate func adding(_ count: Int) -> UInt32 {
+    /// With so many more; as large as can be if that is too much.
+    func adding(_ count: Int) -> UInt32 {
         let (sum, isFull) = addingReportingOverflow(UInt32(clamping: count))
         return isFull ? .max : sum
     }

@@ -2,20 +2,20 @@
 struct SessionRecord: BitwiseCopyable {
     /// The secret that the two peers share.
     var id: SessionID
+    /// Datagrams of its peers that were dropped.
+    var drops = DropNote()
     /// Which of the table's lists it is in.
     fileprivate(set) var place: SessionPlace
     /// Whether it began when the month's volume was used up, and gets less for that.
     var isThrottled = false
     /// How often one of its peers changed its address.
     var rebinds: UInt32 = 0
+    /// The second of the relay's clock in which a rate last held back a datagram; 0 for never.
+    var limitedSecond: UInt32 = 0
     /// When the first peer registered.
     var openedAt: Instant
     /// When an operator evicted it; meaningless unless quarantined.
     var evictedAt = Instant.origin
-    /// Datagrams of its peers that were dropped.
-    var drops = SessionDropTally()
-    /// The second of the relay's clock in which a rate last held back a datagram; 0 for never.
-    var limitedSecond: UInt32 = 0
 }
 
 extension SessionRecord {
@@ -37,7 +37,7 @@ public enum SessionPlace: UInt8, BitwiseCopyable, CaseIterable, Sendable {
 
 /// All sessions by number and by id, in a fixed number of records.
 ///
-/// A record costs 80 B, its links 8 B, its place in the index 8 to 16 B. Records are touched only
+/// A record costs 48 B, its links 8 B, its place in the index 8 to 16 B. Records are touched only
 /// when they are first used, so the system backs no more than the largest number ever held.
 struct SessionTable: ~Copyable {
     /// Evicted sessions that are remembered: beyond this the one evicted first is let go.

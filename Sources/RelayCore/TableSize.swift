@@ -30,6 +30,8 @@ extension RelayEngine {
         let pools = PoolLimits(sessionLimit: sessionLimit)
         return SessionTable.tables(limit: sessionLimit)
             + [
+                RecordPool<SessionDropTally>.table(
+                    "sessions: pool of drops", limit: pools.sessions),
                 TableSize(
                     "sessions: sights", MemoryLayout<SessionSight>.stride, count: recordCount),
                 RecordPool<SpinObserver>.table("sessions: pool of spins", limit: pools.sessions),

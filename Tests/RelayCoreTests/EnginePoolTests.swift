@@ -63,7 +63,43 @@ import Testing
         #expect(relay.engine.rebinds == twin.engine.rebinds && relay.engine.rebinds.total > 50)
         #expect(relay.engine.counters.forwarded.datagrams > 1_000)
         #expect(relay.engine.shortages.total == 0)
-        #expect(twin.engine.shortages[.spins] > 0, "seed \(seed)")
+        for kind in [PoolKind.spins, .drops] {
+            #expect(twin.engine.shortages[kind] > 0, "seed \(seed), \(kind)")
+        }
+    }
+
+    // MARK: Drops
+
+    @Test func withoutAPlaceTheFirstReasonCountsOn() throws {
+        var relay = try Self.relay(pools: PoolLimits(sessions: 1, peers: 2))
+        let hosts = [(host(1), host(2)), (host(3), host(4))]
+        for (number, (a, b)) in hosts.enumerated() {
+            relay.register(session(number), from: a)
+            // Nobody is there yet.
+            for _ in 0..<3 { relay.send([1], from: a) }
+            relay.register(session(number), from: b)
+            relay.send([2], from: b)
+            relay.send([3], from: a)
+            relay.send([4], from: b)
+            for _ in 0..<2 {
+                relay.receive([TestRelay.Incoming(source: a, bytes: [1])]) { _ in
+                    TestRelay.Failure(datagrams: 1, reason: .unreachable)
+                }
+            }
+        }
+        let rows = (0..<2).map { relay.row(session($0)) }
+        #expect(rows.map { $0?.drops[.noPartner] } == [3, 3])
+        #expect(rows.map { $0?.drops[.unreachable] } == [2, 0])
+        #expect(relay.drops(.noPartner) == 6 && relay.drops(.unreachable) == 4)
+        #expect(relay.engine.shortages[.drops] == 1)
+        relay.apply(.evict(session(0)))
+        relay.wait(seconds: 121)
+        relay.receive([TestRelay.Incoming(source: host(3), bytes: [1])]) { _ in
+            TestRelay.Failure(datagrams: 1, reason: .unreachable)
+        }
+        let row = relay.row(session(1))
+        #expect(row?.drops[.noPartner] == 3 && row?.drops[.unreachable] == 1)
+        relay.checkInvariants()
     }
 
     // MARK: Spin bits

@@ -37,6 +37,9 @@ extension RelayEngine {
             if counted != expected { return "\(ip): \(counted) waiting, not \(expected)" }
         }
         if movePool.count != placeCount { return "places in the pool of moves are lost" }
+        if dropPool.count != (0..<sessions.used).count(where: { hasPooledDrops($0) }) {
+            return "places in the pool of drops are lost"
+        }
         if spinPool.count != spinCount { return "places in the pool of spins are lost" }
         return formerAddresses.count == formerAddressCount ? nil : "former addresses are lost"
     }

@@ -86,11 +86,11 @@ import Testing
         var table = SessionTable(limit: 1, hash: KeyedHash(secret: (1, 2)))
         let first = table.open(session(1), at: Instant(nanoseconds: 1))
         table.records[first].rebinds = 7
-        table.records[first].drops.add(8, .noPartner)
+        table.records[first].limitedSecond = 8
         table.close(first)
         let second = table.open(session(2), at: Instant(nanoseconds: 2))
         #expect(second == first)
-        #expect(table.records[second].rebinds == 0 && table.records[second].drops.total == 0)
+        #expect(table.records[second].rebinds == 0 && table.records[second].limitedSecond == 0)
         #expect(table.records[second].openedAt == Instant(nanoseconds: 2))
         #expect(table.find(session(1)) == nil)
     }

@@ -9,7 +9,7 @@ struct SizeTests {
         #expect(MemoryLayout<PeerSight>.stride == 64)
         #expect(MemoryLayout<PeerRecord>.stride == 96)
         #expect(MemoryLayout<PeerMoves>.stride == 48)
-        #expect(MemoryLayout<SessionRecord>.stride == 80)
+        #expect(MemoryLayout<SessionRecord>.stride == 48)
         #expect(MemoryLayout<SourceRecord>.stride == 56)
         #expect(MemoryLayout<PrefixRecord>.stride == 12)
         #expect(MemoryLayout<SessionSight>.stride == 136)

@@ -52,7 +52,7 @@ extension SessionImage {
         writer.write(record.openedAt)
         writer.write(record.evictedAt)
         writer.write(record.rebinds)
-        record.drops.write(to: &writer)
+        drops.write(to: &writer)
         sight.write(to: &writer)
         a.write(to: &writer)
         b.write(to: &writer)
@@ -76,7 +76,7 @@ extension SessionImage {
         record.isThrottled = isThrottled
         record.evictedAt = evictedAt
         record.rebinds = rebinds
-        record.drops = drops
+        self.drops = drops
         self.sight = sight
         self.a = a
         self.b = b

@@ -15,6 +15,7 @@ struct PeerImage: BitwiseCopyable {
 /// What is kept of a session for a relay that takes up where this one ends.
 struct SessionImage: BitwiseCopyable {
     var record: SessionRecord
+    var drops: SessionDropTally
     var sight: SessionSight
     var a: PeerImage
     var b: PeerImage
@@ -145,8 +146,8 @@ extension RelayEngine {
     private func image(of session: Int) -> SessionImage {
         let a = PeerNumber(session: session, side: .a)
         return SessionImage(
-            record: sessions.records[session], sight: sights[session], a: image(of: a),
-            b: image(of: a.partner))
+            record: sessions.records[session], drops: drops(of: session),
+            sight: sights[session], a: image(of: a), b: image(of: a.partner))
     }
 
     private func image(of peer: PeerNumber) -> PeerImage {

@@ -85,7 +85,7 @@ extension RelayEngine {
         sessions.records[session].isThrottled = image.record.isThrottled
         sessions.records[session].evictedAt = image.record.evictedAt
         sessions.records[session].rebinds = image.record.rebinds
-        sessions.records[session].drops = image.record.drops
+        restoreDrops(image.drops, in: session)
         forwarder.reset(session: session)
         connectionIDs.reset(session: session)
         sights[session] = image.sight

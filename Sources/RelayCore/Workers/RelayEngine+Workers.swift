@@ -91,8 +91,7 @@ extension RelayEngine {
         guard isBound || isInPlace(peer, since: traffic.firstAt) else { return }
         forwarder.credit(traffic.sent, to: peer)
         if traffic.unsent > 0 {
-            sessions.records[peer.session].drops.add(
-                Int(traffic.unsent), traffic.unsentReason)
+            countDrops(Int(traffic.unsent), traffic.unsentReason, in: peer.session)
         }
         guard isBound else { return }
         noteHeldBack(traffic.heldBack, from: peer, at: traffic.lastAt)
