@@ -11,6 +11,18 @@ struct LinkedList: BitwiseCopyable {
     private var head = none
     private var tail = none
 
+    /// An empty one.
+    init() {}
+
+    /// The list with these ends.
+    init(_ ends: Links) {
+        head = ends.previous
+        tail = ends.next
+    }
+
+    /// Its ends, which may be kept where a record that is in no list has its links.
+    var ends: Links { Links(previous: head, next: tail) }
+
     /// The record that has been in the list for longest.
     var first: Int? { head == LinkedList.none ? nil : Int(head) }
 

@@ -1,19 +1,13 @@
 /// What is kept of a source, the unit of the limits that protect against one sender: an IPv4
 /// address, or an IPv6 /64, the smallest block that one customer gets (RFC 6177 §2).
 ///
-/// 56 bytes.
+/// 40 bytes.
 struct SourceRecord: BitwiseCopyable {
     /// The IPv4 address, or the /64's bits; only together with `isV4` do they tell a source.
     private var bits: UInt64
-    /// How many bound peers are at this source.
-    fileprivate var references: UInt32 = 0
-    /// Those peers, by number.
-    fileprivate var peers = LinkedList()
-    /// How many sessions of this source wait for their second peer.
-    var waitingSessions: UInt32 = 0
-    /// In how many sessions it holds a place.
-    var heldSessions: UInt32 = 0
-    private var isV4: Bool
+    // Counts of sessions, of which there are far fewer than 2^31, and below them a bit each.
+    private var waitingAndV4: UInt32
+    private var heldAndPeers: UInt32 = 0
     /// Registrations that changed something.
     var registrations = TokenBucket()
     /// Acknowledgements to unvalidated addresses.
@@ -22,8 +16,28 @@ struct SourceRecord: BitwiseCopyable {
     var unvalidated = TokenBucket()
 
     fileprivate init(key: IPAddress) {
-        isV4 = key.isV4
+        waitingAndV4 = key.isV4 ? 1 : 0
         bits = key.isV4 ? UInt64(key.v4) : key.high
+    }
+
+    /// How many sessions of this source wait for their second peer.
+    var waitingSessions: UInt32 {
+        get { waitingAndV4 >> 1 }
+        set { waitingAndV4 = newValue << 1 | waitingAndV4 & 1 }
+    }
+
+    /// In how many sessions it holds a place.
+    var heldSessions: UInt32 {
+        get { heldAndPeers >> 1 }
+        set { heldAndPeers = newValue << 1 | heldAndPeers & 1 }
+    }
+
+    private var isV4: Bool { waitingAndV4 & 1 != 0 }
+
+    /// Whether a bound peer is at this source.
+    fileprivate var hasPeers: Bool {
+        get { heldAndPeers & 1 != 0 }
+        set { heldAndPeers = heldAndPeers & ~1 | (newValue ? 1 : 0) }
     }
 
     fileprivate var key: IPAddress {
@@ -46,6 +60,7 @@ struct SourceTable: ~Copyable {
     static let spareRecords = 1_024
 
     var records: FixedStorage<SourceRecord>
+    /// The peers at a source, by number; of one without peers its neighbours among those.
     private var links: FixedStorage<LinkedList.Links>
     private var peerLinks: FixedStorage<LinkedList.Links>
     private var index: HashIndex
@@ -98,23 +113,35 @@ struct SourceTable: ~Copyable {
     }
 
     /// The peer that has been at a source for longest.
-    func firstPeer(of number: Int) -> Int? { records[number].peers.first }
+    func firstPeer(of number: Int) -> Int? {
+        records[number].hasPeers ? LinkedList(links[number]).first : nil
+    }
 
     /// The peer that came to the same source next.
     func peer(after peer: Int) -> Int? { LinkedList.next(after: peer, links: peerLinks) }
 
     /// Notes that a peer is bound at this source.
     mutating func retain(_ number: Int, peer: Int) {
-        if records[number].references == 0 { idle.remove(number, links: &links) }
-        records[number].references += 1
-        records[number].peers.append(peer, links: &peerLinks)
+        var peers = LinkedList()
+        if records[number].hasPeers {
+            peers = LinkedList(links[number])
+        } else {
+            idle.remove(number, links: &links)
+            records[number].hasPeers = true
+        }
+        peers.append(peer, links: &peerLinks)
+        links[number] = peers.ends
     }
 
     /// Notes that a peer is no longer bound at this source.
     mutating func release(_ number: Int, peer: Int) {
-        records[number].peers.remove(peer, links: &peerLinks)
-        records[number].references -= 1
-        if records[number].references == 0 { idle.append(number, links: &links) }
+        precondition(records[number].hasPeers)
+        var peers = LinkedList(links[number])
+        peers.remove(peer, links: &peerLinks)
+        links[number] = peers.ends
+        guard peers.first == nil else { return }
+        records[number].hasPeers = false
+        idle.append(number, links: &links)
     }
 
     private mutating func freeRecord() -> Int {
