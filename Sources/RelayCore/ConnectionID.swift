@@ -50,11 +50,27 @@ extension ConnectionID: CustomStringConvertible {
 
 /// A keyed hash of a connection ID.
 struct ConnectionIDTag: Hashable, BitwiseCopyable, Sendable {
-    let rawValue: UInt64
+    // Halves, so that records of tags and smaller numbers have no holes.
+    private let low: UInt32
+    private let high: UInt32
+
+    @inline(__always)
+    init(rawValue: UInt64) {
+        low = UInt32(truncatingIfNeeded: rawValue)
+        high = UInt32(truncatingIfNeeded: rawValue >> 32)
+    }
+
+    @inline(__always)
+    var rawValue: UInt64 { UInt64(high) << 32 | UInt64(low) }
+
+    @inline(__always)
+    static func == (left: ConnectionIDTag, right: ConnectionIDTag) -> Bool {
+        left.rawValue == right.rawValue
+    }
 
     /// No ID.
     static let none = ConnectionIDTag(rawValue: 0)
 
     /// The part that an index finds it by.
-    var hash: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
+    var hash: UInt32 { low }
 }

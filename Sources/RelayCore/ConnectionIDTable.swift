@@ -1,4 +1,6 @@
 /// The IDs that one peer is addressed by.
+///
+/// 28 bytes.
 struct KnownIDs: BitwiseCopyable {
     /// IDs that are remembered: the one in use, the one before, and one more, since a peer may have
     /// several connections at once and uses one ID for each.
@@ -6,10 +8,19 @@ struct KnownIDs: BitwiseCopyable {
 
     fileprivate var tags = InlineArray<3, ConnectionIDTag>(repeating: .none)
     fileprivate var lengths = InlineArray<3, UInt8>(repeating: 0)
+    private var givenAndNext: UInt8 = 0
+
     /// Which of them the peer itself gave out in a long header that its partner was sent.
-    fileprivate var given: UInt8 = 0
+    fileprivate var given: UInt8 {
+        get { givenAndNext & 0xf }
+        set { givenAndNext = givenAndNext & ~0xf | newValue }
+    }
+
     /// Where the next one is put.
-    fileprivate var next: UInt8 = 0
+    fileprivate var next: UInt8 {
+        get { givenAndNext >> 4 }
+        set { givenAndNext = givenAndNext & 0xf | newValue << 4 }
+    }
 }
 
 extension KnownIDs {
@@ -35,11 +46,13 @@ extension KnownIDs {
             tags[position] = tag
             lengths[position] = length
         }
-        given = reader.read()
-        next = reader.read()
+        let given: UInt8 = reader.read()
+        let next: UInt8 = reader.read()
         guard isPossible, given < 1 << UInt8(KnownIDs.limit), next < UInt8(KnownIDs.limit) else {
             return nil
         }
+        self.given = given
+        self.next = next
     }
 }
 
@@ -47,7 +60,7 @@ extension KnownIDs {
 ///
 /// NAT rebinding leaves the ID of a connection's datagrams as it was (RFC 9000 §9.5 changes it only
 /// on a deliberate migration), so the ID tells whose datagrams come from an unknown address. A peer
-/// takes 32 B, each of its three IDs 5 to 11 B in the index.
+/// takes 28 B, each of its three IDs 5 to 11 B in the index.
 struct ConnectionIDTable: ~Copyable {
     /// The shortest ID that is evidence. A shorter one would be hit by guessing: one byte by every
     /// 256th datagram.

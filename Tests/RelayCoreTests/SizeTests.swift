@@ -10,6 +10,7 @@ struct SizeTests {
         #expect(MemoryLayout<PeerRecord>.stride == 96)
         #expect(MemoryLayout<PeerMoves>.stride == 48)
         #expect(MemoryLayout<SessionRecord>.stride == 48)
+        #expect(MemoryLayout<KnownIDs>.stride == 28)
         #expect(MemoryLayout<SourceRecord>.stride == 40)
         #expect(MemoryLayout<PrefixRecord>.stride == 12)
         #expect(MemoryLayout<SessionSight>.stride == 136)
