@@ -1,8 +1,10 @@
 /// How many places the pools have.
 struct PoolLimits: BitwiseCopyable {
-    /// Places in a pool of which each session may need one.
+    /// Places for what is only shown of a session.
     var sessions: Int
-    /// Places in a pool of which each peer may need one.
+    /// Places for the latest connections of sessions.
+    var attempts: Int
+    /// Places for what is known of a peer.
     var peers: Int
 
     private static let unsharedSessions = 10_000
@@ -16,6 +18,7 @@ extension PoolLimits {
         let records = SessionTable.recordCount(limit: sessionLimit)
         let unshared = SessionTable.recordCount(limit: PoolLimits.unsharedSessions)
         sessions = min(records, max(unshared, records / PoolLimits.sharers))
+        attempts = sessions
         peers = 2 * sessions
     }
 }
@@ -26,6 +29,8 @@ public enum PoolKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case moves
     /// What observes the spin bits of connections.
     case spins
+    /// By what the Initials of connections are known.
+    case attempts
     /// What was dropped in sessions for several reasons.
     case drops
 
@@ -34,6 +39,7 @@ public enum PoolKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
         switch self {
         case .moves: "moves"
         case .spins: "spins"
+        case .attempts: "attempts"
         case .drops: "drops"
         }
     }

@@ -151,13 +151,14 @@ extension RelayEngine {
         _ packet: QUICPacket, from peer: PeerNumber, at now: Instant
     ) {
         let session = peer.session
-        if sights[session].isOfRival(packet, from: peer.side, hash) {
+        let attempt = attempt(of: session)
+        if peer.side != sights[session].client, attempt?.isOfRival(packet, hash) ?? false {
             // Two clients, neither of which answers: what they repeat begins nothing.
-        } else if !isOfPresentConnection(packet, from: peer) {
+        } else if !isOfPresentConnection(packet, attempt, from: peer) {
+            let rival = sights[session].isRival(peer.side) ? attempt : nil
+            remember(ConnectionAttempt(packet, rival: rival, hash, at: now), of: session)
             forgetSpin(of: session)
-            sights[session].begin(
-                client: peer.side, version: packet.version, source: packet.source.tag(hash),
-                original: packet.destination.tag(hash), at: now)
+            sights[session].begin(client: peer.side, version: packet.version, at: now)
             let partner = forwarder.sights[peer.partner.index].traits
             forwarder.sights[peer.index].traits = .openedConnection
             forwarder.sights[peer.partner.index].traits = partner.intersection(.openedConnection)
@@ -172,28 +173,32 @@ extension RelayEngine {
                     attempt: Int(sights[session].attempts)),
                 at: now)
         } else if peer.side == sights[session].client {
-            sights[session].noteInitial(to: packet.destination.tag(hash), at: now)
+            noteInitial(of: session, to: packet.destination.tag(hash), at: now)
         } else {
             sights[session].noteAnswer(
-                from: peer.side, listeningSince: listeningSince, at: now)
+                from: peer.side, flightAt: attempt?.initialFlightAt,
+                listeningSince: listeningSince, at: now)
             forwarder.sights[peer.index].traits.remove(.openedConnection)
         }
         advance(peer, to: .initial)
     }
 
     /// Whether an Initial belongs to the connection that is followed.
-    private func isOfPresentConnection(_ packet: QUICPacket, from peer: PeerNumber) -> Bool {
-        let sight = sights[peer.session]
-        guard let client = sight.client else { return false }
+    private func isOfPresentConnection(
+        _ packet: QUICPacket, _ attempt: ConnectionAttempt?, from peer: PeerNumber
+    ) -> Bool {
+        guard let client = sights[peer.session].client else { return false }
+        // What was forgotten is like no ID.
+        let attempt = attempt ?? ConnectionAttempt()
         let destination = packet.destination.tag(hash)
         if peer.side != client {
             // An answer is addressed by the ID that the client gave itself.
-            return destination == sight.clientSource
+            return destination == attempt.clientSource
                 || connectionIDs.gave(packet.destination, from: peer.partner)
         }
         // A client keeps its own ID; one without knows the server's, or still has its own draw.
-        if packet.source.length > 0 { return packet.source.tag(hash) == sight.clientSource }
-        return destination == sight.original || destination == sight.latestDestination
+        if packet.source.length > 0 { return packet.source.tag(hash) == attempt.clientSource }
+        return destination == attempt.original || destination == attempt.latestDestination
             || connectionIDs.gave(packet.destination, from: peer.partner)
     }
 
@@ -204,7 +209,8 @@ extension RelayEngine {
         guard let client = sights[peer.session].client, client != peer.side else { return }
         forwarder.sights[peer.index].traits.insert(trait)
         sights[peer.session].noteAnswer(
-            from: peer.side, listeningSince: listeningSince, at: now)
+            from: peer.side, flightAt: attempt(of: peer.session)?.initialFlightAt,
+            listeningSince: listeningSince, at: now)
     }
 
     private mutating func seeShort(from peer: PeerNumber, at now: Instant) {
@@ -289,6 +295,7 @@ extension RelayEngine {
     mutating func forgetSight(of session: Int) {
         let former = sights[session]
         forgetSpin(of: session)
+        forgetAttempt(of: session)
         sights[session] = SessionSight()
         // The session has had that, whoever its peers are.
         sights[session].worst = former.worst

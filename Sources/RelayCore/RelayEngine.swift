@@ -61,6 +61,7 @@ public struct RelayEngine: ~Copyable {
     var movePool: RecordPool<PeerMoves>
     var formerAddresses: HashIndex
     var sights: FixedStorage<SessionSight>
+    var attemptPool: RecordPool<ConnectionAttempt>
     var spinPool: RecordPool<SpinObserver>
     var connectionIDs: ConnectionIDTable
     /// How long after a datagram whatever came before it to other workers may still be untold.
@@ -151,6 +152,7 @@ public struct RelayEngine: ~Copyable {
         formerAddresses = HashIndex(limit: pools.peers)
         // Sound: a session's sight is written when the session is opened.
         unsafe sights = FixedStorage(uninitializedCount: recordCount)
+        attemptPool = RecordPool(limit: pools.attempts)
         spinPool = RecordPool(limit: pools.sessions)
         connectionIDs = ConnectionIDTable(peerLimit: peerLimit, hash: hash)
         log = EventLog(hash: hash)

@@ -17,7 +17,7 @@ public struct HandshakeTimeline: BitwiseCopyable, Equatable, Sendable {
 
 /// What is known of the QUIC connection that a session carries; the latest one if it had several.
 ///
-/// 136 bytes a session.
+/// 88 bytes a session.
 struct SessionSight: BitwiseCopyable {
     // In such an order that there are no holes.
     var timeline = HandshakeTimeline()
@@ -39,19 +39,10 @@ struct SessionSight: BitwiseCopyable {
     var version = QUICVersion.negotiation
     /// How old the session was when the worst diagnosis began.
     var worstAfterSeconds: UInt32 = 0
-    /// The ID by which the client wants to be addressed, and the one that it drew for the server.
-    var clientSource = ConnectionIDTag.none
-    var original = ConnectionIDTag.none
-    /// The ID that its latest Initial was for: the server's, after a Retry.
-    var latestDestination = ConnectionIDTag.none
-    /// The same of the other side's connection, if that sent Initials, too, and had no answer.
-    var rivalSource = ConnectionIDTag.none
-    var rivalOriginal = ConnectionIDTag.none
-    /// When the client last sent an Initial, and when the flight began that this belongs to.
-    var lastInitialAt = Instant.origin
-    var initialFlightAt = Instant.origin
     /// Since when the diagnosis holds.
     var diagnosedAt = Instant.origin
+    /// What tells the latest connection's Initials, once there was one.
+    var attempt = PoolPlace.none
     /// What observes the connection's spin bit, once there were datagrams with one.
     var spin = PoolPlace.none
     /// The diagnoses that were reported, a bit for each.
@@ -72,10 +63,6 @@ struct SessionSight: BitwiseCopyable {
         set { roundTripB = newValue ?? .max }
     }
 
-    /// Initials further apart than this are retransmissions: clients wait for a second at first
-    /// (RFC 9002 §6.2.2), and send a long ClientHello within milliseconds.
-    static let flightNanoseconds = 100 * Nanoseconds.perMillisecond
-
     /// Notes what is the matter with a session of this age if nothing worse ever was.
     mutating func noteWorst(_ kind: DiagnosisKind, ageNanoseconds: UInt64) {
         guard kind.grade.rawValue < worst.grade.rawValue else { return }
@@ -83,53 +70,34 @@ struct SessionSight: BitwiseCopyable {
         worstAfterSeconds = UInt32(clamping: ageNanoseconds / Nanoseconds.perSecond)
     }
 
+    /// Whether an Initial of this side is of another client than the one whose Initials have had no
+    /// answer yet.
+    func isRival(_ side: Side) -> Bool {
+        client == side.other && timeline.answeredAt == .origin
+    }
+
     /// Starts to follow a new connection.
-    mutating func begin(
-        client: Side, version: QUICVersion, source: ConnectionIDTag, original: ConnectionIDTag,
-        at now: Instant
-    ) {
-        let isRivalry = self.client == client.other && timeline.answeredAt == .origin
-        rivalSource = isRivalry ? clientSource : .none
-        rivalOriginal = isRivalry ? self.original : .none
+    mutating func begin(client: Side, version: QUICVersion, at now: Instant) {
         self.client = client
         self.version = version
-        clientSource = source
-        self.original = original
-        latestDestination = original
         attempts = attempts == .max ? .max : attempts + 1
         isEstablished = false
         timeline = HandshakeTimeline()
         timeline.initialAt = now
-        lastInitialAt = now
-        initialFlightAt = now
         handshakeMicrosecondsA = nil
         handshakeMicrosecondsB = nil
         isSpinMissed = false
     }
 
-    /// Whether an Initial from the side that is not the client repeats one that had no answer.
-    func isOfRival(_ packet: QUICPacket, from side: Side, _ hash: KeyedHash) -> Bool {
-        guard side != client, rivalSource != .none else { return false }
-        return packet.destination.tag(hash) == rivalOriginal
-            && packet.source.tag(hash) == rivalSource
-    }
-
-    /// Notes another Initial of the client.
-    mutating func noteInitial(to destination: ConnectionIDTag, at now: Instant) {
-        latestDestination = destination
-        if now.nanoseconds(since: lastInitialAt) >= SessionSight.flightNanoseconds {
-            initialFlightAt = now
-        }
-        lastInitialAt = now
-    }
-
-    /// Notes that the server answered; the first answer tells its leg's round trip, if the relay
-    /// has listened since before that began.
-    mutating func noteAnswer(from server: Side, listeningSince: Instant, at now: Instant) {
+    /// Notes that the server answered; the first answer tells its leg's round trip, if it is known
+    /// when the client's flight began, and the relay has listened since before that.
+    mutating func noteAnswer(
+        from server: Side, flightAt: Instant?, listeningSince: Instant, at now: Instant
+    ) {
         guard timeline.answeredAt == .origin else { return }
         timeline.answeredAt = now
-        guard initialFlightAt >= listeningSince else { return }
-        setHandshakeRoundTrip(of: server, from: initialFlightAt, to: now)
+        guard let flightAt, flightAt >= listeningSince else { return }
+        setHandshakeRoundTrip(of: server, from: flightAt, to: now)
     }
 
     /// Notes a Handshake packet; the client's first one tells its leg's round trip, on the same

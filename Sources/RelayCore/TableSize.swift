@@ -34,6 +34,8 @@ extension RelayEngine {
                     "sessions: pool of drops", limit: pools.sessions),
                 TableSize(
                     "sessions: sights", MemoryLayout<SessionSight>.stride, count: recordCount),
+                RecordPool<ConnectionAttempt>.table(
+                    "sessions: pool of attempts", limit: pools.attempts),
                 RecordPool<SpinObserver>.table("sessions: pool of spins", limit: pools.sessions),
             ]
             + Forwarder.tables(peerLimit: peerLimit)

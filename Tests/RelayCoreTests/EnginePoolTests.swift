@@ -20,7 +20,8 @@ import Testing
             for round in 0..<12 {
                 let places = 1 + round % 3
                 var torture = try Torture(
-                    seed: seed, round: round, pools: PoolLimits(sessions: places, peers: places))
+                    seed: seed, round: round,
+                    pools: PoolLimits(sessions: places, attempts: places, peers: places))
                 while torture.step < 2_500 {
                     let isSound = torture.takeStep(draining: torture.step > 2_300)
                     if !isSound || !torture.relay.engine.countsAgree() {
@@ -40,7 +41,9 @@ import Testing
         let configuration = try RelayConfiguration(sessionLimit: 6, rebindSilenceSeconds: 1)
         let whole = PoolLimits(sessionLimit: 6)
         var relay = TestRelay(configuration, pools: whole)
-        var twin = TestRelay(configuration, pools: PoolLimits(sessions: 1, peers: whole.peers))
+        var few = whole
+        few.sessions = 1
+        var twin = TestRelay(configuration, pools: few)
         for step in 0..<6_000 {
             let source = Torture.addresses[random.below(Torture.addresses.count)]
             let bytes =
@@ -71,7 +74,7 @@ import Testing
     // MARK: Drops
 
     @Test func withoutAPlaceTheFirstReasonCountsOn() throws {
-        var relay = try Self.relay(pools: PoolLimits(sessions: 1, peers: 2))
+        var relay = try Self.relay(pools: PoolLimits(sessions: 1, attempts: 2, peers: 2))
         let hosts = [(host(1), host(2)), (host(3), host(4))]
         for (number, (a, b)) in hosts.enumerated() {
             relay.register(session(number), from: a)
@@ -105,7 +108,7 @@ import Testing
     // MARK: Spin bits
 
     @Test func theNewestConnectionHasNoRoundTripUntilThereIsAPlace() throws {
-        var relay = try Self.relay(pools: PoolLimits(sessions: 1, peers: 2))
+        var relay = try Self.relay(pools: PoolLimits(sessions: 1, attempts: 2, peers: 2))
         let ends = [(host(1), host(2)), (host(3), host(4))]
         for (number, (client, server)) in ends.enumerated() {
             relay.establish(
@@ -138,6 +141,33 @@ import Testing
         #expect(relay.row(session(1))?.spin == .spins)
     }
 
+    // MARK: Attempts
+
+    @Test func theConnectionThatWasAttemptedLongestAgoIsForgotten() throws {
+        var relay = try Self.relay(pools: PoolLimits(sessions: 9, attempts: 2, peers: 9))
+        func client(_ number: Int) -> TransportAddress { host(2 * number) }
+        for number in 0..<3 {
+            relay.pair(session(number), client(number), host(2 * number + 1))
+            relay.send(SyntheticConnection(number).clientInitial, from: client(number))
+            relay.wait(seconds: 1)
+        }
+        #expect(relay.engine.shortages[.attempts] == 1)
+        // The first Initial of whom nothing is known any more looks like another connection's.
+        for number in 0..<3 {
+            relay.send(SyntheticConnection(2 - number).clientInitial, from: client(2 - number))
+        }
+        let attempts = (0..<3).map { relay.row(session($0))?.attempts }
+        #expect(attempts == [2, 1, 1])
+        // And its handshake is seen as any other.
+        let connection = SyntheticConnection(0)
+        relay.wait(milliseconds: 20)
+        relay.shakeHands(connection, client: client(0), server: host(1))
+        let row = relay.row(session(0))
+        #expect(row?.attempts == 2 && row?.timeline.establishedAt == relay.now)
+        #expect(row?.b.sight.handshakeRoundTripMicroseconds == 20_000)
+        relay.checkInvariants()
+    }
+
     // MARK: Moves
 
     /// Sessions of which each one's client has moved, one 300 ms after the other.
@@ -160,7 +190,7 @@ import Testing
     private static func away(_ number: Int) -> TransportAddress { host(200 + number) }
 
     @Test func thePeerThatMovedLongestAgoIsForgotten() throws {
-        var relay = try moved(4, pools: PoolLimits(sessions: 1, peers: 3))
+        var relay = try moved(4, pools: PoolLimits(sessions: 1, attempts: 3, peers: 3))
         #expect(relay.engine.shortages[.moves] == 1)
         // What comes from where it was is a stranger's by now, unless it has evidence.
         #expect(relay.send([1, 2], from: Self.home(0)).isEmpty)
@@ -173,7 +203,7 @@ import Testing
 
     /// Who is forgotten stays where it is, and moves as everybody does: make before break.
     @Test func whoWasForgottenLosesNothing() throws {
-        var relay = try moved(4, pools: PoolLimits(sessions: 1, peers: 3))
+        var relay = try moved(4, pools: PoolLimits(sessions: 1, attempts: 3, peers: 3))
         let connection = SyntheticConnection(0)
         #expect(relay.send([7], from: host(100)) == [forwarded([7], to: Self.away(0))])
         let data = connection.clientData(4)
@@ -184,7 +214,7 @@ import Testing
     }
 
     @Test func aPeerThatIsGoneFreesItsPlace() throws {
-        var relay = try moved(3, pools: PoolLimits(sessions: 1, peers: 3))
+        var relay = try moved(3, pools: PoolLimits(sessions: 1, attempts: 3, peers: 3))
         relay.apply(.evict(session(1)))
         #expect(relay.engine.movePool.count == 3)
         relay.wait(seconds: 121)
@@ -193,13 +223,13 @@ import Testing
     }
 
     @Test func whatFindsNoPlaceAtARestartIsThatOfWhoWasHeardLongestAgo() throws {
-        let relay = try moved(4, pools: PoolLimits(sessions: 4, peers: 8))
+        let relay = try moved(4, pools: PoolLimits(sessions: 4, attempts: 8, peers: 8))
         let bytes = relay.checkpoint()
         let stored = try StoredCheckpoint(bytes)
         let reading = relay.reading()
         var engine = RelayEngine(
             configuration: relay.engine.configuration, secret: stored.secret, at: reading.now,
-            pools: PoolLimits(sessions: 1, peers: 3))
+            pools: PoolLimits(sessions: 1, attempts: 3, peers: 3))
         let restoration = try engine.restore(
             stored, from: .handover, at: reading, local: { $0 })
         #expect(restoration.sessions == 4 && engine.shortages[.moves] == 1)

@@ -10,8 +10,10 @@ extension RelayEngine {
         var formerAddressCount = 0
         var placeCount = 0
         var spinCount = 0
+        var attemptCount = 0
         for session in 0..<sessions.used {
             if let broken = brokenSession(session) { return broken }
+            attemptCount += sights[session].attempt == .none ? 0 : 1
             spinCount += sights[session].spin == .none ? 0 : 1
             if let source = waitingSource(of: session) { waiting[source, default: 0] += 1 }
             let a = PeerNumber(session: session, side: .a)
@@ -40,6 +42,7 @@ extension RelayEngine {
         if dropPool.count != (0..<sessions.used).count(where: { hasPooledDrops($0) }) {
             return "places in the pool of drops are lost"
         }
+        if attemptPool.count != attemptCount { return "places in the pool of attempts are lost" }
         if spinPool.count != spinCount { return "places in the pool of spins are lost" }
         return formerAddresses.count == formerAddressCount ? nil : "former addresses are lost"
     }

@@ -53,7 +53,7 @@ extension SessionImage {
         writer.write(record.evictedAt)
         writer.write(record.rebinds)
         drops.write(to: &writer)
-        sight.write(to: &writer)
+        sight.write(attempt, to: &writer)
         a.write(to: &writer)
         b.write(to: &writer)
     }
@@ -68,7 +68,8 @@ extension SessionImage {
         let evictedAt = reader.readInstant()
         let rebinds: UInt32 = reader.read()
         let drops = SessionDropTally(from: &reader)
-        let sight = SessionSight(from: &reader)
+        var attempt = ConnectionAttempt()
+        let sight = SessionSight(from: &reader, attempt: &attempt)
         let a = PeerImage(from: &reader, under: limit)
         let b = PeerImage(from: &reader, under: limit)
         guard let place, let isThrottled, let sight, let a, let b else { return nil }
@@ -78,6 +79,7 @@ extension SessionImage {
         record.rebinds = rebinds
         self.drops = drops
         self.sight = sight
+        self.attempt = attempt
         self.a = a
         self.b = b
     }
@@ -188,7 +190,7 @@ extension HandshakeTimeline {
 }
 
 extension SessionSight {
-    func write(to writer: inout CheckpointWriter) {
+    func write(_ attempt: ConnectionAttempt, to writer: inout CheckpointWriter) {
         writer.write(timeline.initialAt)
         writer.write(timeline.answeredAt)
         writer.write(timeline.flightAt)
@@ -199,11 +201,7 @@ extension SessionSight {
             (isQUIC ? UInt8(1) : 0) | (isEstablished ? 2 : 0) | (wasEstablished ? 4 : 0))
         writer.write(attempts)
         writer.write(version.rawValue)
-        for tag in [clientSource, original, latestDestination, rivalSource, rivalOriginal] {
-            writer.write(tag.rawValue)
-        }
-        writer.write(lastInitialAt)
-        writer.write(initialFlightAt)
+        attempt.write(to: &writer)
         for round in [handshakeMicrosecondsA, handshakeMicrosecondsB] {
             writer.write(round != nil)
             writer.write(round ?? 0)
@@ -216,7 +214,7 @@ extension SessionSight {
     }
 
     /// What was seen before; the spin bit's observation starts anew.
-    init?(from reader: inout CheckpointReader) {
+    init?(from reader: inout CheckpointReader, attempt: inout ConnectionAttempt) {
         timeline.initialAt = reader.readInstant()
         timeline.answeredAt = reader.readInstant()
         timeline.flightAt = reader.readInstant()
@@ -226,13 +224,7 @@ extension SessionSight {
         let flags: UInt8 = reader.read()
         attempts = reader.read()
         version = QUICVersion(rawValue: reader.read())
-        clientSource = ConnectionIDTag(rawValue: reader.read())
-        original = ConnectionIDTag(rawValue: reader.read())
-        latestDestination = ConnectionIDTag(rawValue: reader.read())
-        rivalSource = ConnectionIDTag(rawValue: reader.read())
-        rivalOriginal = ConnectionIDTag(rawValue: reader.read())
-        lastInitialAt = reader.readInstant()
-        initialFlightAt = reader.readInstant()
+        attempt = ConnectionAttempt(from: &reader)
         let isKnownA = reader.readFlag()
         let a: UInt32 = reader.read()
         let isKnownB = reader.readFlag()

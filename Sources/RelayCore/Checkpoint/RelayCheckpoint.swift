@@ -17,6 +17,7 @@ struct SessionImage: BitwiseCopyable {
     var record: SessionRecord
     var drops: SessionDropTally
     var sight: SessionSight
+    var attempt: ConnectionAttempt
     var a: PeerImage
     var b: PeerImage
 
@@ -147,7 +148,8 @@ extension RelayEngine {
         let a = PeerNumber(session: session, side: .a)
         return SessionImage(
             record: sessions.records[session], drops: drops(of: session),
-            sight: sights[session], a: image(of: a), b: image(of: a.partner))
+            sight: sights[session], attempt: attempt(of: session) ?? ConnectionAttempt(),
+            a: image(of: a), b: image(of: a.partner))
     }
 
     private func image(of peer: PeerNumber) -> PeerImage {

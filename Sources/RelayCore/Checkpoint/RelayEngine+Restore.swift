@@ -89,6 +89,7 @@ extension RelayEngine {
         forwarder.reset(session: session)
         connectionIDs.reset(session: session)
         sights[session] = image.sight
+        restore(image.attempt, of: session)
         for side in Side.allCases {
             let peer = PeerNumber(session: session, side: side)
             restore(peer, image[side], from: origin, at: now, local: local)

@@ -213,6 +213,7 @@ extension SessionImage {
         self[side].record = nil
         self[side].moves = PeerMoves()
         sight = SessionSight()
+        attempt = ConnectionAttempt()
         for side in Side.allCases {
             self[side].sight = PeerSight()
             self[side].ids = KnownIDs()
