@@ -87,10 +87,8 @@ struct ConnectionIDTable: ~Copyable {
     static func tables(peerLimit: Int) -> [TableSize] {
         [
             TableSize("connection IDs: records", MemoryLayout<KnownIDs>.stride, count: peerLimit),
-            TableSize(
-                "connection IDs: index",
-                byteCount: HashIndex.byteCount(
-                    limit: peerLimit * KnownIDs.limit, isDense: true)),
+            HashIndex.table(
+                "connection IDs: index", limit: peerLimit * KnownIDs.limit, isDense: true),
         ]
     }
 

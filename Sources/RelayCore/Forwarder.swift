@@ -146,8 +146,7 @@ struct Forwarder: ~Copyable {
                 "peers: forwarding entries", MemoryLayout<ForwardingEntry>.stride,
                 count: peerLimit),
             TableSize("peers: sights", MemoryLayout<PeerSight>.stride, count: peerLimit),
-            TableSize(
-                "peers: index of addresses", byteCount: HashIndex.byteCount(limit: peerLimit)),
+            HashIndex.table("peers: index of addresses", limit: peerLimit),
         ]
     }
 

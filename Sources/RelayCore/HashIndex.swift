@@ -85,8 +85,9 @@ struct HashIndex: ~Copyable {
     }
 
     /// The memory that an index for `limit` numbers takes.
-    static func byteCount(limit: Int, isDense: Bool = false) -> Int {
-        slotCount(limit: limit, isDense: isDense) * MemoryLayout<UInt32>.stride
+    static func table(_ name: String, limit: Int, isDense: Bool = false) -> TableSize {
+        TableSize(
+            name, MemoryLayout<UInt32>.stride, count: slotCount(limit: limit, isDense: isDense))
     }
 
     init(limit: Int, isDense: Bool = false) {

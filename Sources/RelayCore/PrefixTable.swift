@@ -42,7 +42,7 @@ struct PrefixTable: ~Copyable {
     static func tables(peerLimit: Int) -> [TableSize] {
         [
             TableSize("networks: records", MemoryLayout<PrefixRecord>.stride, count: peerLimit),
-            TableSize("networks: index", byteCount: HashIndex.byteCount(limit: peerLimit)),
+            HashIndex.table("networks: index", limit: peerLimit),
         ]
     }
 

@@ -63,7 +63,7 @@ struct SessionTable: ~Copyable {
         return [
             TableSize("sessions: records", MemoryLayout<SessionRecord>.stride, count: count),
             TableSize("sessions: links", MemoryLayout<LinkedList.Links>.stride, count: count),
-            TableSize("sessions: index", byteCount: HashIndex.byteCount(limit: count)),
+            HashIndex.table("sessions: index", limit: count),
         ]
     }
 

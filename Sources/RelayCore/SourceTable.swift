@@ -75,7 +75,7 @@ struct SourceTable: ~Copyable {
             TableSize("sources: links", MemoryLayout<LinkedList.Links>.stride, count: count),
             TableSize(
                 "sources: links of peers", MemoryLayout<LinkedList.Links>.stride, count: peerLimit),
-            TableSize("sources: index", byteCount: HashIndex.byteCount(limit: count)),
+            HashIndex.table("sources: index", limit: count),
         ]
     }
 

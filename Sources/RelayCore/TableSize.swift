@@ -2,17 +2,17 @@
 public struct TableSize: Sendable {
     /// What is in it.
     public let name: String
-    /// Its bytes, those of places that no session has taken yet included.
-    public let byteCount: Int
+    /// The bytes of one record.
+    public let recordBytes: Int
+    /// How many records there are, those that no session has taken yet included.
+    public let count: Int
+    /// The bytes of all.
+    public var byteCount: Int { recordBytes * count }
 
-    init(_ name: String, byteCount: Int) {
+    init(_ name: String, _ recordBytes: Int, count: Int) {
         self.name = name
-        self.byteCount = byteCount
-    }
-
-    /// Of a table with a record of `record` bytes for each of `count`.
-    init(_ name: String, _ record: Int, count: Int) {
-        self.init(name, byteCount: record * count)
+        self.recordBytes = recordBytes
+        self.count = count
     }
 }
 
@@ -42,9 +42,7 @@ extension RelayEngine {
             + [
                 TableSize("peers: records", MemoryLayout<PeerRecord>.stride, count: peerLimit),
                 RecordPool<PeerMoves>.table("peers: pool of moves", limit: pools.peers),
-                TableSize(
-                    "peers: index of former addresses",
-                    byteCount: HashIndex.byteCount(limit: pools.peers)),
+                HashIndex.table("peers: index of former addresses", limit: pools.peers),
             ]
             + ConnectionIDTable.tables(peerLimit: peerLimit)
             + SourceTable.tables(peerLimit: peerLimit) + PrefixTable.tables(peerLimit: peerLimit)

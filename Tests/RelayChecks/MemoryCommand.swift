@@ -21,7 +21,9 @@ struct MemoryCommand {
     func run() -> Int32 {
         print("bytes for a session, at a limit of \(sessions), every peer at a source of its own")
         let tables = RelayEngine.tables(sessionLimit: sessions)
-        for table in tables { line(table.name, table.byteCount) }
+        for table in tables {
+            line(table.name, table.byteCount, "\(table.count) records of \(table.recordBytes)")
+        }
         line("together", tables.byteCount)
         print("beside them, where it is wanted")
         line("limits of bandwidth", RelayEngine.meterByteCount(sessionLimit: sessions))
@@ -31,10 +33,10 @@ struct MemoryCommand {
         return 0
     }
 
-    private func line(_ name: String, _ bytes: Int) {
+    private func line(_ name: String, _ bytes: Int, _ note: String = "") {
         let tenths = (10 * bytes + sessions / 2) / sessions
         let number = "\(tenths / 10).\(tenths % 10)"
         let padding = String(repeating: " ", count: max(1, 42 - name.count - number.count))
-        print("  \(name)\(padding)\(number)")
+        print("  \(name)\(padding)\(number)\(note.isEmpty ? "" : "  \(note)")")
     }
 }

@@ -94,7 +94,7 @@ import Testing
             let slots = HashIndex.slotCount(limit: limit)
             #expect(slots >= 2 * limit && slots.nonzeroBitCount == 1)
             #expect(slots == 8 || slots < 4 * limit)
-            #expect(HashIndex.byteCount(limit: limit) == 4 * slots)
+            #expect(HashIndex.table("", limit: limit).byteCount == 4 * slots)
             let dense = HashIndex.slotCount(limit: limit, isDense: true)
             #expect(dense > limit && dense <= slots && dense.nonzeroBitCount == 1)
         }
