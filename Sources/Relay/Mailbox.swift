@@ -44,7 +44,8 @@ final class Mailbox: Sendable {
         fileprivate var readers: [Int32] = []
         var totals = RelayTotals()
 
-        fileprivate init() {
+        fileprivate init(logLevel: LogLevel) {
+            totals.logLevel = logLevel
             let none = RecordedEvent(sequence: 0, time: .origin, suppressed: 0, event: .drained)
             events = Array(repeating: none, count: Mailbox.eventLimit)
             commands.reserveCapacity(Mailbox.commandLimit)
@@ -78,8 +79,9 @@ final class Mailbox: Sendable {
     private let hasWork = Atomic(false)
     private let wantsStop = Atomic(false)
 
-    init(sessionLimit: Int) {
-        letters = Mutex(Letters())
+    /// Until the worker has told more, that the relay logs at a level is all that is known of it.
+    init(sessionLimit: Int, logLevel: LogLevel = .info) {
+        letters = Mutex(Letters(logLevel: logLevel))
         picture = PictureSlot(RelaySnapshot(sessionLimit: sessionLimit))
         otherPicture = PictureSlot()
     }

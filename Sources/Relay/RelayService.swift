@@ -85,7 +85,7 @@ public final class RelayService: Sendable {
         } else {
             opened = try DatagramSocket.open(socketConfiguration)
         }
-        let mailbox = Mailbox(sessionLimit: configuration.sessionLimit)
+        let mailbox = Mailbox(sessionLimit: configuration.sessionLimit, logLevel: logLevel)
         let exchange = try CheckpointExchange(startsPaused: start.startsPaused)
         if start.keepsState { exchange.keep(sessionLimit: configuration.sessionLimit) }
         socket = SocketStatus(

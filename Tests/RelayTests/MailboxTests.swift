@@ -13,6 +13,11 @@ struct MailboxTests {
             configuration: try RelayConfiguration(sessionLimit: 8), secret: (1, 2), at: now)
     }
 
+    /// What is served beside the worker may log before that has told anything.
+    @Test func theLevelIsKnownFromTheBeginning() {
+        #expect(Mailbox(sessionLimit: 8, logLevel: .error).totals?.logLevel == .error)
+    }
+
     @Test func commandsBeyondTheLimitAreRefusedUntilSomeAreTaken() throws {
         let mailbox = Mailbox(sessionLimit: 8)
         var engine = try engine()
