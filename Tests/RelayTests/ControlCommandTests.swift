@@ -165,6 +165,21 @@ struct ControlCommandTests {
         }
     }
 
+    /// Pictures are shared by requests that come soon after each other, but not from before it.
+    @Test func whatACommandDidIsSeenByTheNextRequest() throws {
+        try withRelay { _, client in
+            let session = #""session":"\#(ControlCommandTests.first)""#
+            for round in 0..<10 as Range<UInt64> {
+                for (command, state) in [("evict", "evicted"), ("undo_evict", "paired")] {
+                    let request = "{\"id\":\(round),\"request\":"
+                    _ = try client.ask(request + "\"\(command)\",\(session)}")
+                    let answer = try client.ask(request + "\"session\",\(session)}")
+                    #expect(answer.session?.state == state, "round \(round)")
+                }
+            }
+        }
+    }
+
     /// Events that are too many alike are left out; the command is answered all the same.
     @Test func anEvictionThatNoEventTellsOfIsAnsweredToo() throws {
         try withRelay { _, client in

@@ -150,6 +150,7 @@ extension ControlDesk {
     private func done(_ command: PendingCommand, _ answer: ControlAnswer) {
         command.timeout?.cancel()
         commands.removeAll { $0 === command }
+        commandedAt = MonotonicClock.now()
         guard command.connection.isOpen else { return }
         command.connection.send(answer)
         command.connection.finish()

@@ -120,8 +120,10 @@ extension ControlDesk {
             && connections.count { $0.list != nil } < ControlProtocol.listLimit
     }
 
+    /// Whether a picture is new enough: also for who was told before that a command had its effect.
     private func isFresh(_ picture: ServedPicture, for job: PictureJob) -> Bool {
         picture.requestedAt.advanced(byNanoseconds: job.sharedAge) >= job.arrivedAt
+            && (picture.requestedAt >= commandedAt || job.arrivedAt < commandedAt)
     }
 
     private func rest(since begin: Instant) {

@@ -30,6 +30,8 @@ final class ControlDesk {
     var jobs: [PictureJob] = []
     var pictures: [ServedPicture] = []
     var pictureCount: UInt64 = 0
+    /// When a command was answered last: who asks for a picture then sees what came of it.
+    var commandedAt = Instant.origin
     /// Since when a picture is being made.
     var makingSince: Instant?
     var isResting = false
