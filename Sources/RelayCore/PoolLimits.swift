@@ -7,12 +7,12 @@ struct PoolLimits: BitwiseCopyable {
     /// Places for what is known of a peer.
     var peers: Int
 
-    private static let unsharedSessions = 10_000
+    private static let unsharedSessions = 100_000
     private static let sharers = 8
 }
 
 extension PoolLimits {
-    /// Up to 10,000 sessions each has its place, so that a relay of the usual size loses nothing.
+    /// Up to 100,000 sessions each has its place, so that a relay of any usual size loses nothing.
     /// Above that so many have one, and one in eight at the least.
     init(sessionLimit: Int) {
         let records = SessionTable.recordCount(limit: sessionLimit)

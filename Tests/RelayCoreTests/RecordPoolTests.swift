@@ -89,12 +89,12 @@ import Testing
     }
 
     @Test func relaysOfTheUsualSizeShareNothing() {
-        for limit in [1, 64, 9_999, 10_000] {
+        for limit in [1, 64, 10_000, 99_999, 100_000] {
             #expect(
                 PoolLimits(sessionLimit: limit).sessions == SessionTable.recordCount(limit: limit))
         }
-        #expect(PoolLimits(sessionLimit: 10_001).sessions == 11_024)
-        #expect(PoolLimits(sessionLimit: 50_000).sessions == 11_024)
+        #expect(PoolLimits(sessionLimit: 100_001).sessions == 101_024)
+        #expect(PoolLimits(sessionLimit: 500_000).sessions == 101_024)
         #expect(PoolLimits(sessionLimit: 1_000_000).sessions == 125_128)
         #expect(PoolLimits(sessionLimit: 1_000_000).peers == 250_256)
     }
