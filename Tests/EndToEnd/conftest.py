@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import os
 import random
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,11 @@ def note(request: pytest.FixtureRequest) -> Note:
         notes.append(line)
 
     return add
+
+
+def pytest_configure() -> None:
+    """Lets what the tests start have HUP as usual, also where they were started by nohup(1)."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
