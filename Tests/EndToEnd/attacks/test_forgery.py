@@ -213,4 +213,7 @@ def test_a_flood_without_cookies_leaves_nothing_behind(
         assert all(answer.startswith(b"CHL:") for answer in peer.receive_all(0.1))
     summary = guarded.summary()
     assert not guarded.events("session_opened")
-    assert int(summary["dropped_unauthorized"]) == GUESSES
+    # A relay that cannot look at all of them does not take them all out of its buffer.
+    reasons = ("unauthorized", "stranger_limit", "receive_buffer_full")
+    dropped = [int(summary.get(f"dropped_{reason}", 0)) for reason in reasons]
+    assert dropped[0] > 0 and sum(dropped) >= GUESSES
