@@ -256,8 +256,10 @@ def note(request: pytest.FixtureRequest) -> Note:
 
 
 def pytest_configure() -> None:
-    """Lets what the tests start have HUP as usual, also where they were started by nohup(1)."""
+    """Lets what the tests start have signals as usual, also where they were started by nohup(1), or
+    in the background by a shell."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
