@@ -220,6 +220,12 @@ ssize_t write(int file, const void *bytes, size_t count) {
     return real(file, bytes, count);
 }
 
+ssize_t pwrite(int file, const void *bytes, size_t count, off_t offset) {
+    LOOK_UP(pwrite);
+    if (name_of(file)[0] != 0 && fails(WRITE, name_of(file))) return -1;
+    return real(file, bytes, count, offset);
+}
+
 int rename(const char *from, const char *to) {
     LOOK_UP(rename);
     return fails(RENAME, to) ? -1 : real(from, to);
