@@ -24,6 +24,7 @@ from .vitals import Holdings, growth, holdings, resident_bytes
 
 _COUPLES = 30
 _STEP_SECONDS = 0.01
+_FLOODED_SECONDS = 300.0
 _SAMPLE_SECONDS = 1.0
 _TIMEOUT_SECONDS = 15
 # Half-open sessions of strangers fill this, so that all of the relay's tables are in use.
@@ -114,7 +115,8 @@ class Station:
         before = self._enter()
         process = self._relay.process_id
         held = None if restarts else self._settled_holdings()
-        if held:
+        # Where memory is not judged by 1 % its last pages may be touched whenever they are.
+        if held and seconds >= _FLOODED_SECONDS:
             self._flood()
         samples: list[tuple[float, int]] = []
         end = time.monotonic() + seconds
